@@ -1,0 +1,119 @@
+//! A commit as it travels and as it stands in a log, before and after its own bytes were checked.
+//!
+//! [`Commit<Unverified>`] is what a log or a peer hands over. Only [`Commit::verify`] and the sealing of an own draft make a [`Commit<Verified>`], and
+//! only that is judged by the rules; so nothing unverified can reach the state.
+
+use std::marker::PhantomData;
+
+use ate_crypto::merkle::{RootBuilder, leaf_hash};
+use ate_crypto::{Hash, sha256};
+
+use crate::codec::Reader;
+use crate::error::FormatError;
+use crate::event::EventHead;
+use crate::head::{CommitHead, commit_id};
+use crate::ids::ChainId;
+
+/// Marker: bytes that decode, nothing more.
+pub enum Unverified {}
+/// Marker: the commit id is computed, the event heads hash to the events root, and every body to the hash in its head.
+pub enum Verified {}
+
+/// One event with its place in the commit.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) head: EventHead,
+    /// Leaf hash of the head's bytes.
+    pub(crate) hash: Hash,
+    /// First byte of the head, counted from the start of frame part 0.
+    pub(crate) start: u32,
+    /// Bytes of the head.
+    pub(crate) bytes: u32,
+    /// Bytes of the head before its body hashes.
+    pub(crate) prefix: u32,
+}
+
+/// A commit with its events decoded; bodies stay where they are.
+pub(crate) struct Commit<State> {
+    pub(crate) id: Hash,
+    pub(crate) head: CommitHead,
+    pub(crate) events: Vec<Event>,
+    pub(crate) order_time_ms: u64,
+    state: PhantomData<State>,
+}
+
+/// Where the parts of a commit frame begin: 0 heads, 1 metas, 2.. contents.
+pub(crate) const PART_HEADS: usize = 0;
+pub(crate) const PART_METAS: usize = 1;
+pub(crate) const PART_CONTENTS: usize = 2;
+
+impl Commit<Unverified> {
+    /// Decodes frame part 0.
+    pub(crate) fn decode(chain: &ChainId, heads: &[u8]) -> Result<Self, FormatError> {
+        let mut reader = Reader::new(heads);
+        let order_time_ms = reader.u64()?;
+        let head_bytes = reader.bytes(heads.len())?;
+        let head = CommitHead::decode(head_bytes)?;
+        let mut events = Vec::with_capacity((head.event_count as usize).min(heads.len() / 16));
+        for _ in 0..head.event_count {
+            let bytes = reader.bytes(heads.len())?;
+            let start = reader.offset() - bytes.len();
+            let (event, prefix) = EventHead::decode(bytes)?;
+            events.push(Event { head: event, hash: leaf_hash(bytes), start: start as u32, bytes: bytes.len() as u32, prefix: prefix as u32 });
+        }
+        reader.finish()?;
+        Ok(Self { id: commit_id(chain, head_bytes), head, events, order_time_ms, state: PhantomData })
+    }
+
+    /// Checks the events root and every body hash.
+    ///
+    /// `bodies` yields, for each body that the heads announce (all metas in event order, then all contents in event order), its bytes.
+    ///
+    /// # Errors
+    /// The check that failed.
+    pub(crate) fn verify<'a>(self, metas: &[u8], mut content: impl FnMut(usize) -> Option<&'a [u8]>, check_bodies: bool) -> Result<Commit<Verified>, &'static str> {
+        let mut root = RootBuilder::default();
+        self.events.iter().for_each(|event| root.push(event.hash));
+        if root.root() != self.head.events_root {
+            return Err("events do not hash to the signed root");
+        }
+        let (mut metas, mut contents) = (Reader::new(metas), 0);
+        for event in &self.events {
+            if let Some(meta) = &event.head.meta {
+                let bytes = metas.take(meta.bytes as usize).map_err(|_| "a sealed name is missing")?;
+                if check_bodies && sha256(&[bytes]) != meta.hash {
+                    return Err("a sealed name does not match its signed hash");
+                }
+            }
+            if let Some(signed) = &event.head.content {
+                let bytes = content(contents).ok_or("a body is missing")?;
+                contents += 1;
+                if bytes.len() != signed.bytes as usize || check_bodies && sha256(&[bytes]) != signed.hash {
+                    return Err("a body does not match its signed hash");
+                }
+            }
+        }
+        if !metas.is_empty() || content(contents).is_some() {
+            return Err("a body that no event announces");
+        }
+        Ok(self.trust())
+    }
+
+    fn trust(self) -> Commit<Verified> {
+        let Self { id, head, events, order_time_ms, state: _ } = self;
+        Commit { id, head, events, order_time_ms, state: PhantomData }
+    }
+}
+
+impl Commit<Verified> {
+    /// A commit whose hashes this process computed itself while sealing it.
+    pub(crate) fn sealed_here(id: Hash, head: CommitHead, events: Vec<Event>, order_time_ms: u64) -> Self {
+        Self { id, head, events, order_time_ms, state: PhantomData }
+    }
+}
+
+/// Bytes of frame part 0 before the first event head.
+pub(crate) fn encode_part_head(order_time_ms: u64, head: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&order_time_ms.to_le_bytes());
+    crate::codec::put_bytes(out, head);
+}

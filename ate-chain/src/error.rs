@@ -1,0 +1,352 @@
+//! What can go wrong, one enum per family of operations.
+
+use ate_crypto::{Hash, KeyId};
+use ate_log::Location;
+
+use crate::ids::{ChainId, RecordKey, Ref, Version};
+
+/// Bytes that are not the canonical encoding of anything known. Nothing is changed by a failed decode.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// The input ends too early.
+    #[error("input ends at byte {offset}")]
+    Truncated {
+        /// Where more was needed.
+        offset: usize,
+    },
+    /// Input is left over.
+    #[error("unexpected bytes from {offset} on")]
+    Trailing {
+        /// First byte left over.
+        offset: usize,
+    },
+    /// A number not in its shortest form, or too large.
+    #[error("bad number at byte {offset}")]
+    Varint {
+        /// Its first byte.
+        offset: usize,
+    },
+    /// A count or length over its limit.
+    #[error("{what} is {got}, at most {max} allowed")]
+    Limit {
+        /// What is limited.
+        what: &'static str,
+        /// Found.
+        got: u64,
+        /// Allowed.
+        max: u64,
+        /// Where.
+        offset: usize,
+    },
+    /// A value that no version defines.
+    #[error("unknown {what} {got}")]
+    Unknown {
+        /// Kind of value.
+        what: &'static str,
+        /// Found.
+        got: u64,
+    },
+    /// A value reserved for a later version.
+    #[error("{what} is reserved for a later version")]
+    Reserved {
+        /// Kind of value.
+        what: &'static str,
+    },
+    /// Written by a later version of the format or the rules.
+    #[error("format {found} is newer than {known}, the newest this build knows")]
+    NewerFormat {
+        /// Found.
+        found: u64,
+        /// Newest known.
+        known: u64,
+    },
+    /// Flags that this kind of event cannot have, or lacks.
+    #[error("flags {flags:#04x} do not fit event kind {kind}")]
+    Flags {
+        /// Event kind.
+        kind: u8,
+        /// Found.
+        flags: u8,
+    },
+    /// Entries not strictly ascending.
+    #[error("{what} are not strictly ascending")]
+    Order {
+        /// What must ascend.
+        what: &'static str,
+    },
+    /// A malformed public key or signature.
+    #[error("malformed key or signature")]
+    Key,
+    /// Text that does not parse.
+    #[error("bad {what}: expected {expected}")]
+    Text {
+        /// What was read.
+        what: &'static str,
+        /// What it should look like.
+        expected: &'static str,
+    },
+}
+
+/// Why the rules of a chain refuse a commit. A pure function of (state, commit, order time): every replica finds the same.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reject {
+    /// A record is no longer at the version that the commit supersedes or requires.
+    #[error("record {key} is at {stored:?}, the commit expects {expected:?}")]
+    Conflict {
+        /// Record.
+        key: RecordKey,
+        /// What the commit says.
+        expected: Ref,
+        /// What the chain holds; `None` if it never existed.
+        stored: Option<Version>,
+    },
+    /// The author may not write here.
+    #[error("{author} may not write at record {key}")]
+    Denied {
+        /// Signing key.
+        author: KeyId,
+        /// Record.
+        key: RecordKey,
+    },
+    /// The key was never introduced to this chain.
+    #[error("{author} is not known to this chain")]
+    UnknownAuthor {
+        /// Signing key.
+        author: KeyId,
+    },
+    /// A record is named that does not exist.
+    #[error("record {key} does not exist")]
+    NoRecord {
+        /// Record.
+        key: RecordKey,
+    },
+    /// A body is sealed under an old epoch of its scope.
+    #[error("scope {scope} is in epoch {current}")]
+    StaleEpoch {
+        /// Scope.
+        scope: RecordKey,
+        /// Epoch in force.
+        current: u32,
+    },
+    /// The schema tag was not brought into being in this scope.
+    #[error("the schema of record {key} is not defined in its scope")]
+    UnknownSchema {
+        /// Record.
+        key: RecordKey,
+    },
+    /// The commit binds itself to another history, or to one that goes back.
+    #[error("the commit has seen another history of this chain")]
+    Seen,
+    /// This lane number was used, or passed over.
+    #[error("lane number {number} is spent, the last is {last}")]
+    Spent {
+        /// Offered.
+        number: u64,
+        /// Last used.
+        last: u64,
+    },
+    /// The commit it must follow has not arrived.
+    #[error("the commit follows lane number {after}, which is not there")]
+    After {
+        /// Lane number.
+        after: u64,
+    },
+    /// The events do not form a valid commit.
+    #[error("invalid commit: {why}")]
+    Invalid {
+        /// The rule broken.
+        why: &'static str,
+    },
+}
+
+/// How a commit ended without a receipt.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// Refused by the rules; nothing was written.
+    #[error(transparent)]
+    Rejected(#[from] Reject),
+    /// Over a limit of the log; nothing was written.
+    #[error("commit is too large: {why}")]
+    TooLarge {
+        /// Limit and size.
+        why: String,
+    },
+    /// The disk is full; nothing was acknowledged, reads go on.
+    #[error("the disk is full: {why}")]
+    Full {
+        /// The log's words.
+        why: String,
+    },
+    /// Handed to the disk, whose answer was an error: whether it is there shows when the store is opened again.
+    #[error("outcome unknown until the store is opened again: {why}")]
+    Unknown {
+        /// Commit id, to ask for later.
+        commit: Hash,
+        /// The log's words.
+        why: String,
+    },
+    /// An earlier write failed; nothing more is written until the store is opened again. Reads go on.
+    #[error("the log is closed for writing after an earlier failure: {why}")]
+    Poisoned {
+        /// The log's words.
+        why: String,
+    },
+    /// This store was opened for reading.
+    #[error("the store is open for reading only")]
+    ReadOnly,
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Why a body or an older version cannot be had. The store is unchanged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// No such record at this position.
+    #[error("record {key} does not exist")]
+    NotFound {
+        /// Record.
+        key: RecordKey,
+    },
+    /// No key for the scope and epoch is held.
+    #[error("no key for epoch {epoch} of scope {scope} is held")]
+    NoKey {
+        /// Scope.
+        scope: RecordKey,
+        /// Epoch.
+        epoch: u32,
+    },
+    /// Stored bytes do not match what was signed.
+    #[error("damaged at {at:?}: {why}")]
+    Damaged {
+        /// Where.
+        at: Location,
+        /// The check that failed.
+        why: &'static str,
+    },
+    /// The log's error.
+    #[error(transparent)]
+    Log(#[from] ate_log::ReadError),
+}
+
+/// Why a chain cannot be opened. Nothing is exposed, nothing is changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A frame does not decode.
+    #[error("chain {chain}: bad bytes at {at:?}")]
+    Format {
+        /// Chain.
+        chain: ChainId,
+        /// Frame.
+        at: Location,
+        /// Why.
+        source: FormatError,
+    },
+    /// A commit that the rules refuse stands in the log.
+    #[error("chain {chain}: commit {seq} at {at:?} is invalid")]
+    Invalid {
+        /// Chain.
+        chain: ChainId,
+        /// Leaf number.
+        seq: u64,
+        /// Frame.
+        at: Location,
+        /// Rule broken.
+        source: Reject,
+    },
+    /// A proof, hash or number does not fit.
+    #[error("chain {chain}: {why} at commit {seq}, {at:?}")]
+    Damaged {
+        /// Chain.
+        chain: ChainId,
+        /// Leaf number reached.
+        seq: u64,
+        /// Frame.
+        at: Location,
+        /// The check that failed.
+        why: &'static str,
+    },
+    /// The log ends before a state that this store sealed itself: it was rolled back or replaced.
+    #[error("chain {chain}: the log holds {found} commits, but this store has sealed a state of {sealed}: the log was rolled back or replaced")]
+    RolledBack {
+        /// Chain.
+        chain: ChainId,
+        /// Commits in the log.
+        found: u64,
+        /// Commits in the sealed state.
+        sealed: u64,
+    },
+    /// No chain of that id in this log.
+    #[error("chain {chain} is not in this store")]
+    NotFound {
+        /// Chain.
+        chain: ChainId,
+    },
+    /// The log's error.
+    #[error(transparent)]
+    Log(#[from] ate_log::ReadError),
+}
+
+/// Why a draft cannot be sealed. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// A record is named that does not exist.
+    #[error("record {key} does not exist")]
+    NoRecord {
+        /// Record.
+        key: RecordKey,
+    },
+    /// The author holds no key for the scope it wants to write into.
+    #[error("no key for scope {scope} is held")]
+    NoKey {
+        /// Scope.
+        scope: RecordKey,
+    },
+    /// A limit of the format.
+    #[error("{what} is {got}, at most {max} allowed")]
+    Limit {
+        /// What is limited.
+        what: &'static str,
+        /// Found.
+        got: u64,
+        /// Allowed.
+        max: u64,
+    },
+    /// Keys of the scope could not be read from the log.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A public key that cannot be wrapped to.
+    #[error("the public key of {recipient} cannot receive keys")]
+    Recipient {
+        /// Reader.
+        recipient: KeyId,
+    },
+}
+
+/// A checkpoint that does not hold. See [`crate::Checkpoint`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The note does not parse, or a signature is missing or wrong.
+    #[error("the note is not signed by this chain's sequencer")]
+    Note,
+    /// The body does not parse.
+    #[error("the note's body is not a checkpoint of this chain")]
+    Body,
+    /// The chain has another root at that size.
+    #[error("the checkpoint says root {claimed:?} at size {size}, the chain has {actual:?}")]
+    Root {
+        /// Size.
+        size: u64,
+        /// In the note.
+        claimed: Hash,
+        /// Of the chain, `None` if it is shorter.
+        actual: Option<Hash>,
+    },
+}

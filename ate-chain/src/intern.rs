@@ -1,0 +1,45 @@
+//! Small numbers for values that many rows share.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// Maps values to consecutive numbers, in order of first use. Never forgets.
+pub(crate) struct Interner<T> {
+    values: Vec<T>,
+    numbers: HashMap<T, u32>,
+}
+
+impl<T: Clone + Eq + Hash> Interner<T> {
+    /// An interner in which `first` is number 0.
+    pub(crate) fn starting_with(first: T) -> Self {
+        Self { values: vec![first.clone()], numbers: HashMap::from([(first, 0)]) }
+    }
+
+    /// Rebuilds an interner from its values in order; `None` if one stands twice or there is none.
+    pub(crate) fn from_values(values: Vec<T>) -> Option<Self> {
+        let numbers: HashMap<T, u32> = values.iter().cloned().zip(0..).collect();
+        (numbers.len() == values.len() && !values.is_empty()).then_some(Self { values, numbers })
+    }
+
+    pub(crate) fn number(&mut self, value: &T) -> u32 {
+        if let Some(number) = self.numbers.get(value) {
+            return *number;
+        }
+        let number = u32::try_from(self.values.len()).expect("fewer than 2^32 distinct values");
+        self.values.push(value.clone());
+        self.numbers.insert(value.clone(), number);
+        number
+    }
+
+    pub(crate) fn find(&self, value: &T) -> Option<u32> {
+        self.numbers.get(value).copied()
+    }
+
+    pub(crate) fn value(&self, number: u32) -> &T {
+        &self.values[number as usize]
+    }
+
+    pub(crate) fn values(&self) -> &[T] {
+        &self.values
+    }
+}

@@ -1,0 +1,262 @@
+//! One chain in one store: its state behind a lock, its bodies in the log.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use ate_crypto::{Hash, Identity, KeyId, Random};
+use ate_log::Log;
+use parking_lot::{Mutex, RwLock};
+
+use crate::cache::SealKeys;
+use crate::committer::{Committed, Committer};
+use crate::draft::{Author, Draft};
+use crate::error::{SealError, SubmitError};
+use crate::event::Genesis;
+use crate::genesis::{Birth, lane_of};
+use crate::ids::{ChainId, LaneId, Position, RecordKey, SchemaTag, Version};
+use crate::keyring::Keyring;
+use crate::observe::RowChange;
+use crate::pending::Pending;
+use crate::policy::WritePolicy;
+use crate::ports::Observer;
+use crate::seal::Sealed;
+use crate::state::{Found, State};
+use crate::table::{Slot, flag};
+
+/// This store's own memory of a lane. Not stored: a store that forgets starts a new run of links.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnLane {
+    pub(crate) id: LaneId,
+    /// Leaf that this process signed last, or zero.
+    pub(crate) link: Hash,
+}
+
+/// A chain over a local log: the `Sequencer` that decides the order itself.
+///
+/// Readers take the state's read lock for the moment of a look-up and never the writer's. Everything they see is confirmed: verified and durable.
+pub struct Local {
+    chain: ChainId,
+    pub(crate) log: Arc<dyn Log>,
+    committer: Arc<Committer>,
+    pub(crate) state: RwLock<State>,
+    pub(crate) observer: OnceLock<Arc<dyn Observer>>,
+    pub(crate) lanes: Mutex<HashMap<KeyId, OwnLane>>,
+    pub(crate) birth: Option<Birth>,
+    keyrings: Mutex<HashMap<KeyId, Arc<Keyring>>>,
+    pub(crate) seal_keys: SealKeys,
+    random: Arc<dyn Random>,
+}
+
+/// A record as it stands now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecordInfo {
+    /// Record.
+    pub key: RecordKey,
+    /// Its row.
+    pub slot: Slot,
+    /// Newest version.
+    pub version: Version,
+    /// Whether it exists; a tombstone does not.
+    pub live: bool,
+    /// Schema of its content.
+    pub schema: SchemaTag,
+    /// Record above.
+    pub parent: RecordKey,
+    /// Whether it heads a read scope.
+    pub scope_head: bool,
+    /// Scope that its content is sealed under, and the epoch.
+    pub sealed: (RecordKey, u32),
+}
+
+impl Local {
+    pub(crate) fn assemble(committer: Arc<Committer>, state: State, birth: Option<Birth>) -> Arc<Self> {
+        let keyrings = birth.iter().map(|birth| (birth.keyring.identity.id(), birth.keyring.clone())).collect();
+        Arc::new(Self {
+            chain: state.chain,
+            log: committer.log().clone(),
+            random: committer.random().clone(),
+            committer,
+            state: RwLock::new(state),
+            observer: OnceLock::new(),
+            lanes: Mutex::default(),
+            birth,
+            keyrings: Mutex::new(keyrings),
+            seal_keys: SealKeys::default(),
+        })
+    }
+
+    /// A chain named `name` with `identity` as its root. Nothing is written before the first commit.
+    ///
+    /// # Errors
+    /// [`SealError::Limit`] for a name that is too long.
+    pub fn create(committer: &Arc<Committer>, name: &str, identity: &Identity) -> Result<Arc<Self>, SealError> {
+        let birth = Birth::plan(name, identity, committer.store(), &**committer.random(), committer.now_ms())?;
+        let mut state = State::new(birth.chain);
+        let _ = &mut state;
+        Ok(Self::assemble(committer.clone(), state, Some(birth)))
+    }
+
+    /// Names who learns of confirmed commits from now on. Only the first call has an effect.
+    pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {
+        self.observer.set(observer).is_ok()
+    }
+
+    /// The chain's id.
+    pub fn chain(&self) -> ChainId {
+        self.chain
+    }
+
+    /// The committer that writes this chain.
+    pub fn committer(&self) -> &Arc<Committer> {
+        &self.committer
+    }
+
+    /// Whether the chain stands in the log: its first commit has been confirmed.
+    pub fn is_born(&self) -> bool {
+        self.state.read().confirmed() > 0
+    }
+
+    /// Confirmed commits.
+    pub fn position(&self) -> Position {
+        Position(self.state.read().confirmed())
+    }
+
+    /// Merkle root at a position; `None` beyond the end.
+    pub fn root_at(&self, position: Position) -> Option<Hash> {
+        let state = self.state.read();
+        (position.0 <= state.confirmed()).then(|| state.root_at(position.0))
+    }
+
+    /// What the chain was founded on; `None` before the first commit.
+    pub fn genesis(&self) -> Option<Arc<Genesis>> {
+        let state = self.state.read();
+        (state.confirmed() > 0).then(|| state.genesis.clone()).flatten()
+    }
+
+    /// Live records, the root record not counted.
+    pub fn record_count(&self) -> u64 {
+        self.state.read().live.saturating_sub(1)
+    }
+
+    /// Bytes of memory held by rows and tree, without the view's share.
+    pub fn memory_bytes(&self) -> usize {
+        const LEAF_AND_NODES_BYTES: usize = 64;
+        let state = self.state.read();
+        state.table.memory_bytes() + state.commits.len() * (size_of::<crate::state::CommitRow>() + LEAF_AND_NODES_BYTES)
+    }
+
+    /// The author that `identity` is in this chain.
+    pub fn author(self: &Arc<Self>, identity: &Identity) -> Author {
+        let keyring = self.keyrings.lock().entry(identity.id()).or_insert_with(|| Arc::new(Keyring::new(identity.clone()))).clone();
+        Author { local: self.clone(), keyring, random: self.random.clone() }
+    }
+
+    /// Hands a commit over for ordering. It is in the order, or refused, when the answer comes; dropping the answer takes nothing back.
+    pub fn submit(self: &Arc<Self>, sealed: Sealed) -> Pending<Result<Committed, SubmitError>> {
+        self.committer.submit(self.clone(), sealed)
+    }
+
+    /// Seals and submits a draft.
+    ///
+    /// # Errors
+    /// [`SealError`] if it cannot be sealed; what becomes of it after that is in the answer.
+    pub fn commit(self: &Arc<Self>, draft: Draft) -> Result<Pending<Result<Committed, SubmitError>>, SealError> {
+        let now_ms = self.committer.now_ms();
+        Ok(self.submit(draft.seal(now_ms)?))
+    }
+
+    /// A record as it stands, tombstones included.
+    pub fn record(&self, key: &RecordKey) -> Option<RecordInfo> {
+        let state = self.state.read();
+        let slot = state.table.slot(key)?;
+        Some(info(&state, slot))
+    }
+
+    /// The record of a row.
+    ///
+    /// # Panics
+    /// If there is no such row: slots come from this chain and are never taken back.
+    pub fn record_at(&self, slot: Slot) -> RecordInfo {
+        info(&self.state.read(), slot)
+    }
+
+    /// All rows as changes, in order of creation, for a view that is built from a state at rest.
+    pub fn visit_rows(&self, mut visit: impl FnMut(&RowChange)) {
+        let state = self.state.read();
+        for slot in 0..state.table.len() as Slot {
+            visit(&RowChange::of(&state, slot, RecordKey::ROOT));
+        }
+    }
+
+    /// Scope of a record's content and of what inherits from it, pending changes included.
+    pub fn scope_of(&self, key: &RecordKey) -> Option<RecordKey> {
+        if self.birth.is_some() && *key == RecordKey::ROOT {
+            return Some(RecordKey::ROOT);
+        }
+        self.with_state(|state| scope_from(state, *key))
+    }
+
+    /// Scope of the record above.
+    pub fn scope_above(&self, key: &RecordKey) -> Option<RecordKey> {
+        self.with_state(|state| scope_from(state, state.find(key)?.parent(state)))
+    }
+
+    /// The record's own write policy, if it has one.
+    pub fn write_policy(&self, key: &RecordKey) -> Option<WritePolicy> {
+        self.with_state(|state| state.find(key)?.write(state).cloned())
+    }
+
+    /// Whether `schema` exists in `scope`.
+    pub fn defines(&self, scope: &RecordKey, schema: &SchemaTag) -> bool {
+        self.with_state(|state| state.scopes.get(scope).is_some_and(|scope| scope.defines(schema)))
+    }
+
+    /// Whether the chain knows this public key.
+    pub fn knows(&self, key: &KeyId) -> bool {
+        self.with_state(|state| state.keys.get(key).is_some())
+    }
+
+    /// The public identity behind a key id, if the chain knows it.
+    pub fn who(&self, key: &KeyId) -> Option<ate_crypto::Who> {
+        self.with_state(|state| state.keys.confirmed(key).cloned())
+    }
+
+    pub(crate) fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.read())
+    }
+
+    pub(crate) fn own_lane(&self, author: &KeyId) -> OwnLane {
+        let fresh = || OwnLane { id: lane_of(self.committer.store(), author), link: Hash::ZERO };
+        *self.lanes.lock().entry(*author).or_insert_with(fresh)
+    }
+
+    pub(crate) fn set_link(&self, author: &KeyId, link: Hash) {
+        if let Some(lane) = self.lanes.lock().get_mut(author) {
+            lane.link = link;
+        }
+    }
+}
+
+fn info(state: &State, slot: Slot) -> RecordInfo {
+    let row = state.table.row(slot);
+    RecordInfo {
+        key: row.key,
+        slot,
+        version: Version { seq: row.seq.into(), event: row.event.into() },
+        live: row.is(flag::LIVE),
+        schema: *state.schemas.value(row.schema),
+        parent: state.parent_of(row),
+        scope_head: row.is(flag::SCOPE),
+        sealed: *state.seals.value(row.sealed),
+    }
+}
+
+fn scope_from(state: &State, mut at: RecordKey) -> Option<RecordKey> {
+    loop {
+        let found: Found<'_> = state.find(&at)?;
+        if found.is(flag::SCOPE) {
+            return Some(at);
+        }
+        at = found.parent(state);
+    }
+}

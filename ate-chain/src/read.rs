@@ -1,0 +1,355 @@
+//! Reading bodies and older versions. Bytes from the log are believed only through hashes that the state holds.
+
+use ate_crypto::merkle::leaf_hash;
+use ate_crypto::{KeyId, Part, PartAt, PartContext, Salt, SealKey, sha256};
+use ate_log::Location;
+use std::sync::Arc;
+
+use crate::cache::SealKeyId;
+use crate::commit::{Commit, PART_CONTENTS, PART_HEADS, PART_METAS};
+use crate::draft::Author;
+use crate::error::ReadError;
+use crate::event::{Change, EventHead};
+use crate::head::{CommitHead, chain_leaf};
+use crate::ids::{ChainId, Epoch, Position, RecordKey, Ref, SchemaTag, Version};
+use crate::local::Local;
+use crate::observe::{ConfirmedCommit, SealedName};
+use crate::state::CommitRow;
+use crate::table::flag;
+
+/// An opened body.
+#[derive(Debug)]
+pub struct Opened {
+    /// Version of the record.
+    pub version: Version,
+    /// Its schema.
+    pub schema: SchemaTag,
+    /// Scope that it is sealed under.
+    pub scope: RecordKey,
+    /// Who wrote it.
+    pub author: KeyId,
+    /// The sequencer's time of the commit.
+    pub order_time_ms: u64,
+    /// Plaintext.
+    pub content: Vec<u8>,
+}
+
+/// One version of a record in its history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HistoryEntry {
+    /// Where it was written.
+    pub version: Version,
+    /// Whether the record existed from then on.
+    pub live: bool,
+    /// Who wrote it.
+    pub author: KeyId,
+    /// The sequencer's time.
+    pub order_time_ms: u64,
+    /// Bytes of the sealed content.
+    pub content_bytes: u32,
+    /// The version before it.
+    pub supersedes: Ref,
+}
+
+/// A commit as its history shows it.
+#[derive(Debug)]
+pub struct CommitInfo {
+    /// Leaf number.
+    pub seq: u64,
+    /// Commit id.
+    pub id: ate_crypto::Hash,
+    /// The sequencer's time.
+    pub order_time_ms: u64,
+    /// The author's head.
+    pub head: CommitHead,
+    /// Events in order.
+    pub events: Vec<EventHead>,
+    /// Bytes of the signed heads.
+    pub head_bytes: u64,
+    /// Bytes of the sealed names.
+    pub meta_bytes: u64,
+    /// Bytes of the sealed contents.
+    pub content_bytes: u64,
+}
+
+/// Everything that opening one event's content takes.
+struct Sought {
+    version: Version,
+    event: EventHead,
+    prefix: Vec<u8>,
+    commit: CommitRow,
+    author: KeyId,
+    content: Location,
+    scope: RecordKey,
+    epoch: Epoch,
+}
+
+impl Local {
+    /// Opens the newest content of a record.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`] for a record that does not exist now, [`ReadError::Damaged`] if the stored bytes are not what was signed.
+    ///
+    /// # Cost
+    /// Two positioned reads, two hashes, one decryption: 2 to 3 µs for a record of 200 bytes in the page cache.
+    pub fn open_content(&self, author: &Author, key: &RecordKey) -> Result<Opened, ReadError> {
+        let (row, commit, writer, (scope, epoch), schema) = {
+            let state = self.state.read();
+            let slot = state.table.slot(key).ok_or(ReadError::NotFound { key: *key })?;
+            let row = *state.table.row(slot);
+            if !row.is(flag::LIVE) || !row.is(flag::CONTENT) {
+                return Err(ReadError::NotFound { key: *key });
+            }
+            let commit = state.commits[row.seq as usize];
+            (row, commit, *state.authors.value(commit.author), *state.seals.value(row.sealed), *state.schemas.value(row.schema))
+        };
+        let at = Location { file: commit.file, offset: row.head_offset };
+        let mut head = vec![0; row.head_bytes.into()];
+        self.log.read(at, &mut head)?;
+        if leaf_hash(&head) != row.event_hash {
+            return Err(ReadError::Damaged { at, why: "an event head does not match its verified hash" });
+        }
+        let (event, prefix) = EventHead::decode(&head).map_err(|_| ReadError::Damaged { at, why: "an event head does not decode" })?;
+        head.truncate(prefix);
+        let version = Version { seq: row.seq.into(), event: row.event.into() };
+        let content = Location { file: commit.file, offset: row.content_offset };
+        let sought = Sought { version, event, prefix: head, commit, author: writer, content, scope, epoch };
+        let plaintext = self.open(author, &sought)?;
+        Ok(Opened { version, schema, scope, author: writer, order_time_ms: commit.order_time_ms, content: plaintext })
+    }
+
+    fn open(&self, author: &Author, sought: &Sought) -> Result<Vec<u8>, ReadError> {
+        let Sought { version, event, prefix, commit, author: writer, content: at, scope, epoch } = sought;
+        let damaged = |why| ReadError::Damaged { at: *at, why };
+        let signed = event.content.ok_or_else(|| damaged("the event has no content"))?;
+        let mut sealed = vec![0; signed.bytes as usize];
+        self.log.read(*at, &mut sealed)?;
+        // Before any key is touched: decryption is not authorship.
+        if sha256(&[&sealed]) != signed.hash {
+            return Err(damaged("a body does not match its signed hash"));
+        }
+        let key = self.seal_key(author, commit, version.seq, *scope, *epoch)?;
+        let part = PartAt { event: version.event, part: Part::Content };
+        let chain = self.chain_in(version.seq);
+        let mut ad = Vec::with_capacity(128 + prefix.len());
+        PartContext { chain: &chain.0, author: writer, salt: &commit.salt }.ad(part, prefix, &mut ad);
+        let plaintext = key.open(part, &ad, &mut sealed).map_err(|_| damaged("a body does not open under its key"))?;
+        let (start, end) = (sealed_offset(part), plaintext);
+        sealed.truncate(start + end);
+        sealed.drain(..start);
+        Ok(sealed)
+    }
+
+    /// The seal key of a commit, after its read key was checked against the commitment in the signed head.
+    fn seal_key(&self, author: &Author, commit: &CommitRow, seq: u64, scope: RecordKey, epoch: Epoch) -> Result<Arc<SealKey>, ReadError> {
+        let reader = u64::from_le_bytes(author.id().0[..8].try_into().expect("8 of 32 bytes"));
+        let id = SealKeyId { reader, seq: seq as u32, scope, epoch };
+        if let Some(key) = self.seal_keys.get(&id) {
+            return Ok(key);
+        }
+        let read = author.keyring.read_key(self, &scope, epoch)?;
+        let at = Location { file: commit.file, offset: commit.heads };
+        let info = self.commit_head(commit, seq)?;
+        let committed = info.commitments.iter().find(|entry| entry.scope == scope && entry.epoch == epoch);
+        if committed.map(|entry| entry.commitment) != Some(read.commitment(&commit.salt)) {
+            return Err(ReadError::Damaged { at, why: "the read key is not the one that the commit was sealed under" });
+        }
+        let key = Arc::new(read.seal_key(&commit.salt));
+        self.seal_keys.insert(id, key.clone());
+        Ok(key)
+    }
+
+    /// The head of a commit, read back and matched with the chain's leaf.
+    fn commit_head(&self, commit: &CommitRow, seq: u64) -> Result<CommitHead, ReadError> {
+        const HEAD_BYTES_GUESS: u32 = 1024;
+        let at = Location { file: commit.file, offset: commit.heads };
+        let damaged = |why| ReadError::Damaged { at, why };
+        let mut bytes = vec![0; commit.heads_bytes.min(HEAD_BYTES_GUESS) as usize];
+        self.log.read(at, &mut bytes)?;
+        let mut reader = crate::codec::Reader::new(&bytes);
+        let whole = reader.u64().and_then(|_| reader.bytes(bytes.len())).is_ok();
+        if !whole {
+            bytes = vec![0; commit.heads_bytes as usize];
+            self.log.read(at, &mut bytes)?;
+        }
+        let mut reader = crate::codec::Reader::new(&bytes);
+        let order_time_ms = reader.u64().map_err(|_| damaged("a commit head does not decode"))?;
+        let head = reader.bytes(bytes.len()).map_err(|_| damaged("a commit head does not decode"))?;
+        let id = crate::head::commit_id(&self.chain_in(seq), head);
+        if chain_leaf(seq, order_time_ms, &id) != self.with_state(|state| state.tree.leaf(seq)) {
+            return Err(damaged("a commit does not match the chain's leaf"));
+        }
+        CommitHead::decode(head).map_err(|_| damaged("a commit head does not decode"))
+    }
+
+    /// The chain id that commit `seq` was sealed and hashed under.
+    fn chain_in(&self, seq: u64) -> ChainId {
+        if seq == 0 { ChainId::UNBORN } else { self.chain() }
+    }
+
+    /// A whole commit, read back and matched with the chain's leaf.
+    ///
+    /// # Errors
+    /// [`ReadError`]; a commit beyond the end is not found.
+    pub fn commit_at(&self, seq: u64) -> Result<CommitInfo, ReadError> {
+        self.with_commit(seq, |commit, heads, metas, contents| CommitInfo {
+            seq,
+            id: commit.id,
+            order_time_ms: commit.order_time_ms,
+            head_bytes: heads,
+            meta_bytes: metas,
+            content_bytes: contents,
+            head: commit.head,
+            events: commit.events.into_iter().map(|event| event.head).collect(),
+        })
+    }
+
+    fn with_commit<T>(&self, seq: u64, use_it: impl FnOnce(Commit<crate::commit::Unverified>, u64, u64, u64) -> T) -> Result<T, ReadError> {
+        let row = self.with_state(|state| state.commits.get(seq as usize).copied()).ok_or(ReadError::NotFound { key: RecordKey::ROOT })?;
+        let at = Location { file: row.file, offset: row.frame };
+        let damaged = |why| ReadError::Damaged { at, why };
+        let mut heads = vec![0; row.heads_bytes as usize];
+        self.log.read(Location { file: row.file, offset: row.heads }, &mut heads)?;
+        let commit = Commit::decode(&self.chain_in(seq), &heads).map_err(|_| damaged("a commit does not decode"))?;
+        if chain_leaf(seq, commit.order_time_ms, &commit.id) != self.with_state(|state| state.tree.leaf(seq)) {
+            return Err(damaged("a commit does not match the chain's leaf"));
+        }
+        let mut root = ate_crypto::merkle::RootBuilder::default();
+        commit.events.iter().for_each(|event| root.push(event.hash));
+        if root.root() != commit.head.events_root {
+            return Err(damaged("events do not hash to the signed root"));
+        }
+        let sum = |body: fn(&EventHead) -> Option<crate::event::BodyHash>| {
+            commit.events.iter().filter_map(|event| body(&event.head)).map(|body| u64::from(body.bytes)).sum::<u64>()
+        };
+        let (metas, contents) = (sum(|head| head.meta), sum(|head| head.content));
+        Ok(use_it(commit, heads.len() as u64, metas, contents))
+    }
+
+    /// One event, proved through its commit.
+    pub(crate) fn event_at(&self, at: Version) -> Result<EventHead, ReadError> {
+        let info = self.commit_at(at.seq)?;
+        info.events.into_iter().nth(at.event as usize).ok_or(ReadError::NotFound { key: RecordKey::ROOT })
+    }
+
+    /// The versions of a record, newest first, down to its creation.
+    ///
+    /// # Errors
+    /// [`ReadError`]; a record that never existed is not found.
+    ///
+    /// # Cost
+    /// One commit read back for each version.
+    pub fn history(&self, key: &RecordKey, mut visit: impl FnMut(&HistoryEntry) -> std::ops::ControlFlow<()>) -> Result<(), ReadError> {
+        let mut at = self.record(key).ok_or(ReadError::NotFound { key: *key })?.version;
+        loop {
+            let info = self.commit_at(at.seq)?;
+            let event = info.events.get(at.event as usize).filter(|event| event.target() == Some(*key));
+            let event = event.ok_or(ReadError::NotFound { key: *key })?;
+            let (live, supersedes) = match &event.change {
+                Change::Create { supersedes, .. } | Change::Update { supersedes, .. } => (true, *supersedes),
+                Change::Remove { supersedes, .. } => (false, *supersedes),
+                _ => (true, Ref::Absent),
+            };
+            let content_bytes = event.content.map_or(0, |content| content.bytes);
+            let entry = HistoryEntry { version: at, live, author: info.head.author, order_time_ms: info.order_time_ms, content_bytes, supersedes };
+            if visit(&entry).is_break() {
+                return Ok(());
+            }
+            at = match supersedes {
+                Ref::Absent => return Ok(()),
+                Ref::At(version) => version,
+                Ref::Lane { number, event } => Version { seq: self.lane_commit(&info.head, number)?, event },
+            };
+        }
+    }
+
+    fn lane_commit(&self, head: &CommitHead, number: u64) -> Result<u64, ReadError> {
+        self.with_state(|state| {
+            let (author, lane) = (state.authors.find(&head.author)?, state.lane_ids.find(&head.lane)?);
+            state.commits.iter().rposition(|row| row.author == author && row.lane == lane && row.number == number)
+        })
+        .map(|seq| seq as u64)
+        .ok_or(ReadError::NotFound { key: RecordKey::ROOT })
+    }
+
+    /// The version of a record that stood at `position`; `None` if it did not exist then.
+    ///
+    /// # Errors
+    /// As [`Local::history`].
+    pub fn version_at(&self, key: &RecordKey, position: Position) -> Result<Option<Version>, ReadError> {
+        let mut found = None;
+        match self.history(key, |entry| {
+            if entry.version.seq >= position.0 {
+                return std::ops::ControlFlow::Continue(());
+            }
+            found = entry.live.then_some(entry.version);
+            std::ops::ControlFlow::Break(())
+        }) {
+            Ok(()) => Ok(found),
+            Err(ReadError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the content of a given version of a record.
+    ///
+    /// # Errors
+    /// As [`Local::open_content`].
+    ///
+    /// # Cost
+    /// The whole commit is read back and hashed, and its key is found by trying the scopes that it names.
+    pub fn open_version(&self, author: &Author, key: &RecordKey, version: Version) -> Result<Opened, ReadError> {
+        let info = self.commit_at(version.seq)?;
+        let event = info.events.get(version.event as usize).filter(|event| event.target() == Some(*key)).ok_or(ReadError::NotFound { key: *key })?;
+        let schema = match &event.change {
+            Change::Create { schema, .. } | Change::Update { schema, .. } => *schema,
+            _ => return Err(ReadError::NotFound { key: *key }),
+        };
+        let signed = event.content.ok_or(ReadError::NotFound { key: *key })?;
+        let (row, crc) = (self.with_state(|state| state.commits[version.seq as usize]), 4);
+        let before: u32 = info.events[..version.event as usize].iter().filter_map(|event| event.content).map(|content| content.bytes + crc).sum();
+        let offset = row.heads + row.heads_bytes + crc + info.meta_bytes as u32 + crc + before;
+        let mut prefix = Vec::new();
+        event.encode_prefix(event.meta.is_some(), true, &mut prefix);
+        let mut last = ReadError::NotFound { key: *key };
+        for commitment in &info.head.commitments {
+            let sought = Sought {
+                version,
+                event: event.clone(),
+                prefix: prefix.clone(),
+                commit: row,
+                author: info.head.author,
+                content: Location { file: row.file, offset },
+                scope: commitment.scope,
+                epoch: commitment.epoch,
+            };
+            match self.open(author, &sought) {
+                Ok(content) => {
+                    let (author, order_time_ms) = (info.head.author, info.order_time_ms);
+                    return Ok(Opened { version, schema, scope: commitment.scope, author, order_time_ms, content });
+                }
+                Err(error) => last = error,
+            }
+        }
+        debug_assert!(signed.bytes > 0, "sealed parts are never empty");
+        Err(last)
+    }
+
+    /// Opens a sealed name of a confirmed commit; `None` if the key is not held or the bytes are not what was signed.
+    pub fn open_name(&self, author: &Author, commit: &ConfirmedCommit<'_>, name: &SealedName<'_>) -> Option<Vec<u8>> {
+        let scope = commit.changes().get(name.change)?.name_scope;
+        let key = author.keyring.held_key(&scope, name.epoch)?.seal_key(commit.salt());
+        self.open_sealed_name(&key, commit, name)
+    }
+
+    fn open_sealed_name(&self, key: &SealKey, commit: &ConfirmedCommit<'_>, name: &SealedName<'_>) -> Option<Vec<u8>> {
+        let part = PartAt { event: name.event, part: Part::Meta };
+        let mut ad = Vec::with_capacity(128 + name.prefix.len());
+        let (chain, writer) = (self.chain_in(commit.seq()), commit.author());
+        PartContext { chain: &chain.0, author: &writer, salt: commit.salt() }.ad(part, name.prefix, &mut ad);
+        let mut sealed = name.sealed.to_vec();
+        let plaintext = key.open(part, &ad, &mut sealed).ok()?;
+        let start = sealed_offset(part);
+        Some(sealed[start..start + plaintext].to_vec())
+    }
+}
