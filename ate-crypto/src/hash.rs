@@ -1,0 +1,163 @@
+//! SHA-256 values and the domain tags that keep one use of a hash from being mistaken for another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::TextError;
+
+/// A SHA-256 value (FIPS 180-4). `Display` prints 64 lowercase hex digits, `Debug` the first eight.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Hash(pub [u8; 32]);
+
+impl Hash {
+    /// Thirty-two zero bytes: "none" wherever the format says so. Never the hash of anything known.
+    pub const ZERO: Self = Self([0; 32]);
+    /// Bytes of a hash.
+    pub const BYTES: usize = 32;
+
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Hash {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<[u8; 32]> for Hash {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0[..4])?;
+        f.write_str("…")
+    }
+}
+
+impl FromStr for Hash {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        parse_hex(text).map(Self)
+    }
+}
+
+/// SHA-256 over the parts joined without separators. Callers fix the lengths or frame the parts; for values that reach the
+/// format use [`tagged`].
+#[must_use]
+pub fn sha256(parts: &[&[u8]]) -> Hash {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    Hash(hasher.finalize().into())
+}
+
+/// SHA-256 over `T(tag) ‖ parts`, where `T(tag)` is one length byte and the ASCII tag (docs/format.md).
+///
+/// # Panics
+/// If the tag is longer than 255 bytes: tags are constants of the format.
+#[must_use]
+pub fn tagged(tag: &'static str, parts: &[&[u8]]) -> Hash {
+    let mut hasher = Sha256::new();
+    hasher.update([tag_length(tag)]);
+    hasher.update(tag.as_bytes());
+    for part in parts {
+        hasher.update(part);
+    }
+    Hash(hasher.finalize().into())
+}
+
+/// The length byte of `T(tag)`.
+pub(crate) const fn tag_length(tag: &str) -> u8 {
+    assert!(
+        tag.len() <= u8::MAX as usize,
+        "a domain tag is at most 255 bytes"
+    );
+    tag.len() as u8
+}
+
+/// Appends `T(tag)`.
+pub(crate) fn push_tag(out: &mut Vec<u8>, tag: &'static str) {
+    out.push(tag_length(tag));
+    out.extend_from_slice(tag.as_bytes());
+}
+
+/// Writes lowercase hex.
+pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    for byte in bytes {
+        write!(f, "{byte:02x}")?;
+    }
+    Ok(())
+}
+
+/// Reads exactly 64 hex digits of either case.
+pub(crate) fn parse_hex(text: &str) -> Result<[u8; 32], TextError> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return Err(TextError::Length {
+            expected: 64,
+            got: text.chars().count(),
+        });
+    }
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        b'A'..=b'F' => Ok(digit - b'A' + 10),
+        _ => Err(TextError::Alphabet),
+    };
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = value(pair[0])? << 4 | value(pair[1])?;
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sha256_of_abc_is_the_value_of_fips_180() {
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256(&[b"a", b"", b"bc"]).to_string(), expected);
+    }
+
+    #[test]
+    fn a_tag_is_framed_by_its_length() {
+        assert_eq!(tagged("ab", &[b"c"]), sha256(&[b"\x02abc"]));
+        assert_ne!(tagged("ab", &[b"c"]), tagged("a", &[b"bc"]));
+    }
+
+    #[test]
+    fn text_round_trips_and_refuses_what_is_not_hex() {
+        let hash = sha256(&[b"x"]);
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        assert_eq!(hash.to_string().to_uppercase().parse(), Ok(hash));
+        assert_eq!(
+            "00".parse::<Hash>(),
+            Err(TextError::Length {
+                expected: 64,
+                got: 2
+            })
+        );
+        assert_eq!("g".repeat(64).parse::<Hash>(), Err(TextError::Alphabet));
+        assert_eq!("é".repeat(32).parse::<Hash>(), Err(TextError::Alphabet));
+        assert_eq!(format!("{hash:?}").chars().count(), 9);
+    }
+}
