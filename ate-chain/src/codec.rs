@@ -14,7 +14,10 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, whole: bytes.len() }
+        Self {
+            bytes,
+            whole: bytes.len(),
+        }
     }
 
     /// Bytes consumed so far.
@@ -23,13 +26,23 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], FormatError> {
-        let (head, rest) = self.bytes.split_at_checked(count).ok_or(FormatError::Truncated { offset: self.offset() })?;
+        let (head, rest) = self
+            .bytes
+            .split_at_checked(count)
+            .ok_or(FormatError::Truncated {
+                offset: self.offset(),
+            })?;
         self.bytes = rest;
         Ok(head)
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], FormatError> {
-        let (head, rest) = self.bytes.split_first_chunk::<N>().ok_or(FormatError::Truncated { offset: self.offset() })?;
+        let (head, rest) = self
+            .bytes
+            .split_first_chunk::<N>()
+            .ok_or(FormatError::Truncated {
+                offset: self.offset(),
+            })?;
         self.bytes = rest;
         Ok(*head)
     }
@@ -79,13 +92,24 @@ impl<'a> Reader<'a> {
         let length = self.varint()?;
         match usize::try_from(length) {
             Ok(length) if length <= bytes_max => self.take(length),
-            _ => Err(FormatError::Limit { what: "length", got: length, max: bytes_max as u64, offset: start }),
+            _ => Err(FormatError::Limit {
+                what: "length",
+                got: length,
+                max: bytes_max as u64,
+                offset: start,
+            }),
         }
     }
 
     /// Ends the decoding: bytes left over are an error.
     pub(crate) fn finish(self) -> Result<(), FormatError> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(FormatError::Trailing { offset: self.offset() }) }
+        if self.bytes.is_empty() {
+            Ok(())
+        } else {
+            Err(FormatError::Trailing {
+                offset: self.offset(),
+            })
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -114,14 +138,31 @@ mod tests {
 
     #[test]
     fn varints_round_trip_and_have_one_form() {
-        for value in [0, 1, 127, 128, 300, 16_383, 16_384, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
+        for value in [
+            0,
+            1,
+            127,
+            128,
+            300,
+            16_383,
+            16_384,
+            u64::from(u32::MAX),
+            u64::MAX - 1,
+            u64::MAX,
+        ] {
             let mut out = Vec::new();
             put_varint(&mut out, value);
             let mut reader = Reader::new(&out);
             assert_eq!(reader.varint().unwrap(), value);
             reader.finish().unwrap();
         }
-        for bad in [&[0x80, 0x00][..], &[0xff, 0x00], &[0x80], &[0xff; 10], &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02]] {
+        for bad in [
+            &[0x80, 0x00][..],
+            &[0xff, 0x00],
+            &[0x80],
+            &[0xff; 10],
+            &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02],
+        ] {
             assert!(Reader::new(bad).varint().is_err(), "{bad:?}");
         }
     }
@@ -130,8 +171,14 @@ mod tests {
     fn lengths_are_not_trusted() {
         let mut out = Vec::new();
         put_varint(&mut out, u64::MAX);
-        assert!(matches!(Reader::new(&out).bytes(10), Err(FormatError::Limit { .. })));
-        assert!(matches!(Reader::new(&[5, 1, 2]).bytes(10), Err(FormatError::Truncated { .. })));
+        assert!(matches!(
+            Reader::new(&out).bytes(10),
+            Err(FormatError::Limit { .. })
+        ));
+        assert!(matches!(
+            Reader::new(&[5, 1, 2]).bytes(10),
+            Err(FormatError::Truncated { .. })
+        ));
         assert!(Reader::new(&[1]).finish().is_err());
     }
 }

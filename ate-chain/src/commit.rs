@@ -15,9 +15,9 @@ use crate::head::{CommitHead, commit_id};
 use crate::ids::ChainId;
 
 /// Marker: bytes that decode, nothing more.
-pub enum Unverified {}
+pub(crate) enum Unverified {}
 /// Marker: the commit id is computed, the event heads hash to the events root, and every body to the hash in its head.
-pub enum Verified {}
+pub(crate) enum Verified {}
 
 /// One event with its place in the commit.
 #[derive(Debug)]
@@ -59,10 +59,22 @@ impl Commit<Unverified> {
             let bytes = reader.bytes(heads.len())?;
             let start = reader.offset() - bytes.len();
             let (event, prefix) = EventHead::decode(bytes)?;
-            events.push(Event { head: event, hash: leaf_hash(bytes), start: start as u32, bytes: bytes.len() as u32, prefix: prefix as u32 });
+            events.push(Event {
+                head: event,
+                hash: leaf_hash(bytes),
+                start: start as u32,
+                bytes: bytes.len() as u32,
+                prefix: prefix as u32,
+            });
         }
         reader.finish()?;
-        Ok(Self { id: commit_id(chain, head_bytes), head, events, order_time_ms, state: PhantomData })
+        Ok(Self {
+            id: commit_id(chain, head_bytes),
+            head,
+            events,
+            order_time_ms,
+            state: PhantomData,
+        })
     }
 
     /// Checks the events root and every body hash.
@@ -71,7 +83,12 @@ impl Commit<Unverified> {
     ///
     /// # Errors
     /// The check that failed.
-    pub(crate) fn verify<'a>(self, metas: &[u8], mut content: impl FnMut(usize) -> Option<&'a [u8]>, check_bodies: bool) -> Result<Commit<Verified>, &'static str> {
+    pub(crate) fn verify<'a>(
+        self,
+        metas: &[u8],
+        mut content: impl FnMut(usize) -> Option<&'a [u8]>,
+        check_bodies: bool,
+    ) -> Result<Commit<Verified>, &'static str> {
         let mut root = RootBuilder::default();
         self.events.iter().for_each(|event| root.push(event.hash));
         if root.root() != self.head.events_root {
@@ -80,7 +97,9 @@ impl Commit<Unverified> {
         let (mut metas, mut contents) = (Reader::new(metas), 0);
         for event in &self.events {
             if let Some(meta) = &event.head.meta {
-                let bytes = metas.take(meta.bytes as usize).map_err(|_| "a sealed name is missing")?;
+                let bytes = metas
+                    .take(meta.bytes as usize)
+                    .map_err(|_| "a sealed name is missing")?;
                 if check_bodies && sha256(&[bytes]) != meta.hash {
                     return Err("a sealed name does not match its signed hash");
                 }
@@ -88,7 +107,9 @@ impl Commit<Unverified> {
             if let Some(signed) = &event.head.content {
                 let bytes = content(contents).ok_or("a body is missing")?;
                 contents += 1;
-                if bytes.len() != signed.bytes as usize || check_bodies && sha256(&[bytes]) != signed.hash {
+                if bytes.len() != signed.bytes as usize
+                    || check_bodies && sha256(&[bytes]) != signed.hash
+                {
                     return Err("a body does not match its signed hash");
                 }
             }
@@ -100,15 +121,38 @@ impl Commit<Unverified> {
     }
 
     fn trust(self) -> Commit<Verified> {
-        let Self { id, head, events, order_time_ms, state: _ } = self;
-        Commit { id, head, events, order_time_ms, state: PhantomData }
+        let Self {
+            id,
+            head,
+            events,
+            order_time_ms,
+            state: _,
+        } = self;
+        Commit {
+            id,
+            head,
+            events,
+            order_time_ms,
+            state: PhantomData,
+        }
     }
 }
 
 impl Commit<Verified> {
     /// A commit whose hashes this process computed itself while sealing it.
-    pub(crate) fn sealed_here(id: Hash, head: CommitHead, events: Vec<Event>, order_time_ms: u64) -> Self {
-        Self { id, head, events, order_time_ms, state: PhantomData }
+    pub(crate) fn sealed_here(
+        id: Hash,
+        head: CommitHead,
+        events: Vec<Event>,
+        order_time_ms: u64,
+    ) -> Self {
+        Self {
+            id,
+            head,
+            events,
+            order_time_ms,
+            state: PhantomData,
+        }
     }
 }
 

@@ -85,7 +85,13 @@ pub struct Committer {
 impl Committer {
     /// A committer over `log`. `store` tells this store's lanes from those of others: random, kept with the store.
     /// Without `spawn`, commits that nobody waits for are written at the first poll, on the polling thread.
-    pub fn new(log: Arc<dyn Log>, clock: Arc<dyn Clock>, random: Arc<dyn Random>, spawn: Option<Box<dyn Spawn>>, store: [u8; 16]) -> Arc<Self> {
+    pub fn new(
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        spawn: Option<Box<dyn Spawn>>,
+        store: [u8; 16],
+    ) -> Arc<Self> {
         Arc::new(Self {
             log,
             clock,
@@ -113,7 +119,10 @@ impl Committer {
 
     /// Rounds (syncs) and commits so far: their ratio is what group commit saves.
     pub fn counts(&self) -> (u64, u64) {
-        (self.rounds.load(Ordering::Relaxed), self.commits.load(Ordering::Relaxed))
+        (
+            self.rounds.load(Ordering::Relaxed),
+            self.commits.load(Ordering::Relaxed),
+        )
     }
 
     /// The clock's time.
@@ -136,7 +145,8 @@ impl Committer {
             }
             if queue.writing {
                 // The writer looks at the queue again before it lets go of the role.
-                self.call.wait_for(&mut queue, std::time::Duration::from_millis(1));
+                self.call
+                    .wait_for(&mut queue, std::time::Duration::from_millis(1));
                 continue;
             }
             queue.writing = true;
@@ -145,7 +155,11 @@ impl Committer {
         }
     }
 
-    pub(crate) fn submit(self: &Arc<Self>, local: Arc<Local>, sealed: Sealed) -> Pending<Result<Committed, SubmitError>> {
+    pub(crate) fn submit(
+        self: &Arc<Self>,
+        local: Arc<Local>,
+        sealed: Sealed,
+    ) -> Pending<Result<Committed, SubmitError>> {
         if let Some(refusal) = self.refusal(&sealed) {
             return Pending::ready(Err(refusal));
         }
@@ -155,20 +169,28 @@ impl Committer {
             if queue.closed {
                 return Pending::ready(Err(SubmitError::Closed));
             }
-            queue.items.push_back(Submission { local, sealed, slot: slot.clone() });
+            queue.items.push_back(Submission {
+                local,
+                sealed,
+                slot: slot.clone(),
+            });
         }
         Pending::new(Answer::new(self.clone(), slot))
     }
 
     fn refusal(&self, sealed: &Sealed) -> Option<SubmitError> {
         if self.is_poisoned.load(Ordering::Acquire) {
-            return Some(SubmitError::Poisoned { why: self.poisoned.lock().clone().unwrap_or_default() });
+            return Some(SubmitError::Poisoned {
+                why: self.poisoned.lock().clone().unwrap_or_default(),
+            });
         }
         if !self.log.writable() {
             return Some(SubmitError::ReadOnly);
         }
         let bytes = sealed.bytes();
-        (bytes > COMMIT_BYTES_MAX).then(|| SubmitError::TooLarge { why: format!("{bytes} bytes, at most {COMMIT_BYTES_MAX}; split it into several") })
+        (bytes > COMMIT_BYTES_MAX).then(|| SubmitError::TooLarge {
+            why: format!("{bytes} bytes, at most {COMMIT_BYTES_MAX}; split it into several"),
+        })
     }
 
     /// Waits on the calling thread, writing if nobody else does.
@@ -237,7 +259,8 @@ impl Committer {
             return false;
         }
         // Wakes by itself now and then, so that a committer nobody refers to any more can end.
-        self.call.wait_for(&mut queue, std::time::Duration::from_millis(200));
+        self.call
+            .wait_for(&mut queue, std::time::Duration::from_millis(200));
         true
     }
 
@@ -247,14 +270,23 @@ impl Committer {
             let round = self.drain();
             let answers = self.round(round);
             let mut queue = self.queue.lock();
-            let done = queue.items.is_empty() || own.is_some_and(|slot| slot.is_done() || answers.iter().any(|(answered, _)| Arc::ptr_eq(answered, slot)));
+            let done = queue.items.is_empty()
+                || own.is_some_and(|slot| {
+                    slot.is_done()
+                        || answers
+                            .iter()
+                            .any(|(answered, _)| Arc::ptr_eq(answered, slot))
+                });
             if done {
                 // Hand over first, answer then: the next round starts while these threads wake.
                 match queue.items.iter().find(|item| item.slot.promote()) {
                     Some(_) => {}
                     None => {
                         queue.writing = false;
-                        if !queue.items.is_empty() && (queue.called || queue.items.iter().any(|item| item.slot.is_polled())) {
+                        if !queue.items.is_empty()
+                            && (queue.called
+                                || queue.items.iter().any(|item| item.slot.is_polled()))
+                        {
                             queue.called = true;
                         }
                         self.call.notify_all();
@@ -262,7 +294,9 @@ impl Committer {
                 }
             }
             drop(queue);
-            answers.into_iter().for_each(|(slot, result)| slot.answer(result));
+            answers
+                .into_iter()
+                .for_each(|(slot, result)| slot.answer(result));
             if done {
                 return;
             }
@@ -283,10 +317,17 @@ impl Committer {
         round
     }
 
-    fn round(self: &Arc<Self>, submissions: Vec<Submission>) -> Vec<(Arc<Slot>, Result<Committed, SubmitError>)> {
+    fn round(
+        self: &Arc<Self>,
+        submissions: Vec<Submission>,
+    ) -> Vec<(Arc<Slot>, Result<Committed, SubmitError>)> {
         let mut answers = Vec::with_capacity(submissions.len());
         if let Some(why) = self.poisoned.lock().clone() {
-            answers.extend(submissions.into_iter().map(|item| (item.slot, Err(SubmitError::Poisoned { why: why.clone() }))));
+            answers.extend(
+                submissions
+                    .into_iter()
+                    .map(|item| (item.slot, Err(SubmitError::Poisoned { why: why.clone() }))),
+            );
             return answers;
         }
         let mut runs = self.order(submissions, &mut answers);
@@ -318,12 +359,19 @@ impl Committer {
     }
 
     /// Judges every submission in turn; those of one author in one chain form a run, in the order they came.
-    fn order(&self, submissions: Vec<Submission>, answers: &mut Vec<(Arc<Slot>, Result<Committed, SubmitError>)>) -> Vec<Run> {
+    fn order(
+        &self,
+        submissions: Vec<Submission>,
+        answers: &mut Vec<(Arc<Slot>, Result<Committed, SubmitError>)>,
+    ) -> Vec<Run> {
         let mut groups: Vec<(Arc<Local>, KeyId, Vec<Submission>)> = Vec::new();
         for item in submissions {
             let author = item.sealed.identity().id();
             // Chains and authors of one round are few; the newest group is the likeliest.
-            match groups.iter_mut().rfind(|(local, id, _)| Arc::ptr_eq(local, &item.local) && *id == author) {
+            match groups
+                .iter_mut()
+                .rfind(|(local, id, _)| Arc::ptr_eq(local, &item.local) && *id == author)
+            {
                 Some((.., items)) => items.push(item),
                 None => groups.push((item.local.clone(), author, vec![item])),
             }
@@ -340,28 +388,48 @@ impl Committer {
     }
 
     fn write(&self, runs: &[Run], proofs: &[Vec<u8>]) -> Result<Vec<Placed>, WriteError> {
-        let parts: Vec<Vec<&[u8]>> = runs.iter().flat_map(|run| run.items.iter().map(|item| item.placing.parts())).collect();
+        let parts: Vec<Vec<&[u8]>> = runs
+            .iter()
+            .flat_map(|run| run.items.iter().map(|item| item.placing.parts()))
+            .collect();
         let proof_parts: Vec<[&[u8]; 1]> = proofs.iter().map(|proof| [proof.as_slice()]).collect();
         let mut entries = Vec::with_capacity(parts.len() + proofs.len());
         let mut commit_parts = parts.iter();
         for (run, proof) in runs.iter().zip(&proof_parts) {
             let stream = run.local.chain().stream();
-            entries.push(Entry { kind: FrameKind::Proof, stream, number: run.items[0].seq, parts: proof });
+            entries.push(Entry {
+                kind: FrameKind::Proof,
+                stream,
+                number: run.items[0].seq,
+                parts: proof,
+            });
             for item in &run.items {
                 let parts = commit_parts.next().expect("one entry for each commit");
-                entries.push(Entry { kind: FrameKind::Commit, stream, number: item.seq, parts });
+                entries.push(Entry {
+                    kind: FrameKind::Commit,
+                    stream,
+                    number: item.seq,
+                    parts,
+                });
             }
         }
         let mut placed = Vec::with_capacity(entries.len());
-        self.log.append(&entries, &mut placed).map_err(WriteError::Append)?;
+        self.log
+            .append(&entries, &mut placed)
+            .map_err(WriteError::Append)?;
         self.log.sync().map_err(WriteError::Sync)?;
         Ok(placed)
     }
 
     /// Takes every commit of a failed round back.
-    fn fail(&self, runs: Vec<Run>, error: &WriteError, answers: &mut Vec<(Arc<Slot>, Result<Committed, SubmitError>)>) {
+    fn fail(
+        &self,
+        runs: Vec<Run>,
+        error: &WriteError,
+        answers: &mut Vec<(Arc<Slot>, Result<Committed, SubmitError>)>,
+    ) {
         let why = error.source().to_string();
-        if !matches!(error, WriteError::Append(AppendError::Full { .. })) {
+        if !matches!(error, WriteError::Append(AppendError::DiskFull { .. })) {
             *self.poisoned.lock() = Some(why.clone());
             self.is_poisoned.store(true, Ordering::Release);
         }
@@ -372,9 +440,16 @@ impl Committer {
             drop(state);
             for item in run.items {
                 let answer = match error {
-                    WriteError::Append(AppendError::Full { .. }) => SubmitError::Full { why: why.clone() },
-                    WriteError::Append(AppendError::Poisoned { .. }) => SubmitError::Poisoned { why: why.clone() },
-                    _ => SubmitError::Unknown { commit: item.placing.commit.id, why: why.clone() },
+                    WriteError::Append(AppendError::DiskFull { .. }) => {
+                        SubmitError::Full { why: why.clone() }
+                    }
+                    WriteError::Append(AppendError::Poisoned { .. }) => {
+                        SubmitError::Poisoned { why: why.clone() }
+                    }
+                    _ => SubmitError::Unknown {
+                        commit: item.placing.commit.id,
+                        why: why.clone(),
+                    },
                 };
                 answers.extend(item.slot.map(|slot| (slot, Err(answer))));
             }
@@ -415,25 +490,64 @@ struct Run {
 }
 
 impl Run {
-    fn order(local: Arc<Local>, author: KeyId, items: Vec<Submission>, now_ms: u64, answers: &mut Vec<(Arc<Slot>, Result<Committed, SubmitError>)>) -> Self {
+    fn order(
+        local: Arc<Local>,
+        author: KeyId,
+        items: Vec<Submission>,
+        now_ms: u64,
+        answers: &mut Vec<(Arc<Slot>, Result<Committed, SubmitError>)>,
+    ) -> Self {
         let lane = local.own_lane(&author);
         let chain = local.chain();
-        let mut run = Self { author, keyring: None, lane: lane.id, link: lane.link, commits: Vec::new(), leaf: Hash::ZERO, items: Vec::new(), local: local.clone() };
+        let mut run = Self {
+            author,
+            keyring: None,
+            lane: lane.id,
+            link: lane.link,
+            commits: Vec::new(),
+            leaf: Hash::ZERO,
+            items: Vec::new(),
+            local: local.clone(),
+        };
         let mut state = local.state.write();
         let order_time_ms = now_ms.max(state.last_order_time_ms());
-        let mut last = state.lanes.get(&(author, lane.id)).map_or(0, |lane| lane.last);
+        let mut last = state
+            .lanes
+            .get(&(author, lane.id))
+            .map_or(0, |lane| lane.last);
         if state.next_seq() == 0
-            && let Some(birth) = local.birth.as_ref().filter(|birth| birth.keyring.identity.id() == author)
+            && let Some(birth) = local
+                .birth
+                .as_ref()
+                .filter(|birth| birth.keyring.identity.id() == author)
         {
-            let placing = birth.sealed().place(&ChainId::UNBORN, lane.id, 1, crate::genesis::unseen(), order_time_ms);
-            let ordered = state.propose(&placing.commit).expect("a planned genesis is valid");
+            let placing = birth.sealed().place(
+                &ChainId::UNBORN,
+                lane.id,
+                1,
+                crate::genesis::unseen(),
+                order_time_ms,
+            );
+            let ordered = state
+                .propose(&placing.commit)
+                .expect("a planned genesis is valid");
             last = 1;
             run.push(placing, ordered.seq, None);
         }
         let seen = state.seen();
-        for Submission { local: _, mut sealed, slot } in items {
+        for Submission {
+            local: _,
+            mut sealed,
+            slot,
+        } in items
+        {
             if run.items.len() >= BATCH_COMMITS_MAX {
-                answers.push((slot, Err(SubmitError::TooLarge { why: "too many commits in one round; send it again".into() })));
+                answers.push((
+                    slot,
+                    Err(SubmitError::TooLarge {
+                        why: "too many commits in one round; send it again".into(),
+                    }),
+                ));
                 continue;
             }
             run.keyring.get_or_insert_with(|| sealed.keyring.clone());
@@ -443,14 +557,21 @@ impl Run {
             match state.propose(&placing.commit) {
                 Ok(ordered) => {
                     last += 1;
-                    made.into_iter().for_each(|(scope, keys)| keyring.insert(scope, keys.epoch, keys.read, keys.name));
+                    made.into_iter().for_each(|(scope, keys)| {
+                        keyring.insert(scope, keys.epoch, keys.read, keys.name)
+                    });
                     run.push(placing, ordered.seq, Some(slot));
                 }
                 Err(reject) => answers.push((slot, Err(SubmitError::Rejected(reject)))),
             }
         }
         drop(state);
-        run.leaf = crate::proof::batch_leaf(&chain, &run.lane, &run.link, &crate::proof::commits_root(&run.commits));
+        run.leaf = crate::proof::batch_leaf(
+            &chain,
+            &run.lane,
+            &run.link,
+            &crate::proof::commits_root(&run.commits),
+        );
         run
     }
 
@@ -467,12 +588,20 @@ fn sign(runs: &[Run]) -> Vec<Vec<u8>> {
     authors.sort_unstable();
     authors.dedup();
     for author in authors {
-        let of_author: Vec<usize> = (0..runs.len()).filter(|&index| runs[index].author == author).collect();
+        let of_author: Vec<usize> = (0..runs.len())
+            .filter(|&index| runs[index].author == author)
+            .collect();
         let leaves: Vec<Hash> = of_author.iter().map(|&index| runs[index].leaf).collect();
         let (root, paths) = batch_tree(&leaves);
         let run = &runs[of_author[0]];
-        let identity = run.keyring.as_ref().or(run.local.birth.as_ref().map(|birth| &birth.keyring)).map(|keyring| &keyring.identity);
-        let signature = identity.expect("a run has a commit, and a commit its author").sign(ate_crypto::Purpose::Batch, &root.0);
+        let identity = run
+            .keyring
+            .as_ref()
+            .or(run.local.birth.as_ref().map(|birth| &birth.keyring))
+            .map(|keyring| &keyring.identity);
+        let signature = identity
+            .expect("a run has a commit, and a commit its author")
+            .sign(ate_crypto::Purpose::Batch, &root.0);
         for ((&index, path), leaf_index) in of_author.iter().zip(paths).zip(0..) {
             let run = &runs[index];
             let proof = Proof {
@@ -494,8 +623,20 @@ fn sign(runs: &[Run]) -> Vec<Vec<u8>> {
 /// Makes the oldest pending commit of a chain visible. It is durable.
 fn confirm(local: &Local, placing: Placing, seq: u64, placed: &Placed) -> Committed {
     let mut state = local.state.write();
-    apply(local, &mut state, &placing.commit, &placing.heads, &placing.metas, placed);
-    Committed { chain: local.chain(), seq, id: placing.commit.id, order_time_ms: placing.commit.order_time_ms }
+    apply(
+        local,
+        &mut state,
+        &placing.commit,
+        &placing.heads,
+        &placing.metas,
+        placed,
+    );
+    Committed {
+        chain: local.chain(),
+        seq,
+        id: placing.commit.id,
+        order_time_ms: placing.commit.order_time_ms,
+    }
 }
 
 /// Confirms a commit and tells the observer: the one way into what readers see, for commits made here and for those that a load replays.
@@ -509,14 +650,26 @@ pub(crate) fn apply(
 ) {
     let seq = state.confirmed();
     let observer = local.observer.get();
-    let mut changed = Vec::with_capacity(if observer.is_some() { commit.events.len() } else { 0 });
-    state.confirm_next(placed, heads.len() as u32, metas.len() as u32, |slot, above| {
-        if observer.is_some() {
-            changed.push((slot, above));
-        }
+    let mut changed = Vec::with_capacity(if observer.is_some() {
+        commit.events.len()
+    } else {
+        0
     });
+    state.confirm_next(
+        placed,
+        heads.len() as u32,
+        metas.len() as u32,
+        |slot, above| {
+            if observer.is_some() {
+                changed.push((slot, above));
+            }
+        },
+    );
     if let Some(observer) = observer {
-        let changes: Vec<RowChange> = changed.into_iter().map(|(slot, above)| RowChange::of(state, slot, above)).collect();
+        let changes: Vec<RowChange> = changed
+            .into_iter()
+            .map(|(slot, above)| RowChange::of(state, slot, above))
+            .collect();
         let head = &commit.head;
         observer.confirmed(&ConfirmedCommit {
             seq,

@@ -46,19 +46,48 @@ pub struct CreateOptions {
 
 impl Default for CreateOptions {
     fn default() -> Self {
-        Self { supersedes: Ref::Absent, write: None, readers: None, defines: false }
+        Self {
+            supersedes: Ref::Absent,
+            write: None,
+            readers: None,
+            defines: false,
+        }
     }
 }
 
 /// One intended change.
 pub(crate) enum Intent {
-    Create { key: RecordKey, parent: RecordKey, collection: CollectionTag, token: [u8; 16], schema: SchemaTag, supersedes: Ref, defines: bool },
-    Update { key: RecordKey, schema: SchemaTag, supersedes: Ref },
-    Remove { key: RecordKey, supersedes: Ref },
-    Require { key: RecordKey, version: Ref },
+    Create {
+        key: RecordKey,
+        parent: RecordKey,
+        collection: CollectionTag,
+        token: [u8; 16],
+        schema: SchemaTag,
+        supersedes: Ref,
+        defines: bool,
+    },
+    Update {
+        key: RecordKey,
+        schema: SchemaTag,
+        supersedes: Ref,
+    },
+    Remove {
+        key: RecordKey,
+        supersedes: Ref,
+    },
+    Require {
+        key: RecordKey,
+        version: Ref,
+    },
     Introduce(Who),
-    Grant { scope: RecordKey, to: Who },
-    Rotate { scope: RecordKey, link: bool },
+    Grant {
+        scope: RecordKey,
+        to: Who,
+    },
+    Rotate {
+        scope: RecordKey,
+        link: bool,
+    },
 }
 
 /// An intended change with its plaintext.
@@ -121,8 +150,14 @@ impl Author {
     ///
     /// # Errors
     /// The record does not exist, or the key is not held.
-    pub fn name_key_below(&self, parent: &RecordKey) -> Result<(RecordKey, Arc<NameKey>), SealError> {
-        let scope = self.local.scope_of(parent).ok_or(SealError::NoRecord { key: *parent })?;
+    pub fn name_key_below(
+        &self,
+        parent: &RecordKey,
+    ) -> Result<(RecordKey, Arc<NameKey>), SealError> {
+        let scope = self
+            .local
+            .scope_of(parent)
+            .ok_or(SealError::NoRecord { key: *parent })?;
         Ok((scope, self.keyring.name_key(&self.local, &scope)?))
     }
 
@@ -130,10 +165,19 @@ impl Author {
     ///
     /// # Errors
     /// The parent does not exist, or its keys are not held.
-    pub fn named_key(&self, parent: &RecordKey, collection: &str, name: &str) -> Result<RecordKey, SealError> {
+    pub fn named_key(
+        &self,
+        parent: &RecordKey,
+        collection: &str,
+        name: &str,
+    ) -> Result<RecordKey, SealError> {
         let (_, key) = self.name_key_below(parent)?;
         let token = key.token(&parent.0, collection, name);
-        Ok(RecordKey(ate_crypto::record_key(&parent.0, &key.collection_tag(collection), &token)))
+        Ok(RecordKey(ate_crypto::record_key(
+            &parent.0,
+            &key.collection_tag(collection),
+            &token,
+        )))
     }
 
     /// The tag of a schema in a scope whose keys are held.
@@ -141,14 +185,25 @@ impl Author {
     /// # Errors
     /// The name key of the scope is not held.
     pub fn schema_tag(&self, scope: &RecordKey, schema: &Hash) -> Result<SchemaTag, SealError> {
-        Ok(SchemaTag(self.keyring.name_key(&self.local, scope)?.schema_tag(schema)))
+        Ok(SchemaTag(
+            self.keyring
+                .name_key(&self.local, scope)?
+                .schema_tag(schema),
+        ))
     }
 }
 
 impl Draft {
     /// An empty draft.
     pub fn new(author: Author) -> Self {
-        Self { author, events: Vec::new(), keys: HashMap::new(), placed: HashMap::new(), tags: TagCache::default(), bytes: 0 }
+        Self {
+            author,
+            events: Vec::new(),
+            keys: HashMap::new(),
+            placed: HashMap::new(),
+            tags: TagCache::default(),
+            bytes: 0,
+        }
     }
 
     /// Who drafts.
@@ -178,7 +233,11 @@ impl Draft {
         {
             return Ok(*scope);
         }
-        let scope = self.placed.get(parent).copied().or_else(|| self.author.local.scope_of(parent));
+        let scope = self
+            .placed
+            .get(parent)
+            .copied()
+            .or_else(|| self.author.local.scope_of(parent));
         scope.ok_or(SealError::NoRecord { key: *parent })
     }
 
@@ -196,7 +255,11 @@ impl Draft {
         options: CreateOptions,
     ) -> Result<RecordKey, SealError> {
         self.room(&content)?;
-        limit("name", collection.len().max(name.map_or(0, str::len)) as u64, NAME_BYTES_MAX as u64)?;
+        limit(
+            "name",
+            collection.len().max(name.map_or(0, str::len)) as u64,
+            NAME_BYTES_MAX as u64,
+        )?;
         let above = self.scope_below(&parent)?;
         self.tags.place = Some((parent, above));
         let name_key = self.keys_of(above)?.name.clone();
@@ -215,8 +278,22 @@ impl Draft {
         let schema = self.schema_tag(own, schema)?;
         self.placed.insert(key, own);
         self.bytes += content.len();
-        let intent = Intent::Create { key, parent, collection: collection_tag, token, schema, supersedes: options.supersedes, defines: options.defines };
-        self.events.push(DraftEvent { intent, write: options.write, read, meta, content: Some((own, content)) });
+        let intent = Intent::Create {
+            key,
+            parent,
+            collection: collection_tag,
+            token,
+            schema,
+            supersedes: options.supersedes,
+            defines: options.defines,
+        };
+        self.events.push(DraftEvent {
+            intent,
+            write: options.write,
+            read,
+            meta,
+            content: Some((own, content)),
+        });
         self.grant_all(key, grants);
         Ok(key)
     }
@@ -237,7 +314,11 @@ impl Draft {
         self.room(&content)?;
         let own = match &readers {
             None => self.scope_below(&key)?,
-            Some(_) => self.author.local.scope_above(&key).ok_or(SealError::NoRecord { key })?,
+            Some(_) => self
+                .author
+                .local
+                .scope_above(&key)
+                .ok_or(SealError::NoRecord { key })?,
         };
         let (read, own, grants) = self.readers(key, own, readers)?;
         let schema = self.schema_tag(own, schema)?;
@@ -245,15 +326,35 @@ impl Draft {
         self.tags.place = None;
         self.bytes += content.len();
         self.keys_of(own)?;
-        self.events.push(DraftEvent { intent: Intent::Update { key, schema, supersedes }, write, read, meta: None, content: Some((own, content)) });
+        self.events.push(DraftEvent {
+            intent: Intent::Update {
+                key,
+                schema,
+                supersedes,
+            },
+            write,
+            read,
+            meta: None,
+            content: Some((own, content)),
+        });
         self.grant_all(key, grants);
         Ok(())
     }
 
     /// A new write policy for a record without content, such as the root record.
     pub fn set_write_policy(&mut self, key: RecordKey, supersedes: Ref, write: WritePolicy) {
-        let intent = Intent::Update { key, schema: SchemaTag::default(), supersedes };
-        self.events.push(DraftEvent { intent, write: Some(write), read: None, meta: None, content: None });
+        let intent = Intent::Update {
+            key,
+            schema: SchemaTag::default(),
+            supersedes,
+        };
+        self.events.push(DraftEvent {
+            intent,
+            write: Some(write),
+            read: None,
+            meta: None,
+            content: None,
+        });
     }
 
     /// Ends a record.
@@ -285,22 +386,44 @@ impl Draft {
     ///
     /// # Errors
     /// The author does not hold the old keys.
-    pub fn rotate(&mut self, scope: RecordKey, readers: Vec<Who>, link: bool) -> Result<(), SealError> {
+    pub fn rotate(
+        &mut self,
+        scope: RecordKey,
+        readers: Vec<Who>,
+        link: bool,
+    ) -> Result<(), SealError> {
         let old = self.keys_of(scope)?.clone();
         let read = Arc::new(ReadKey::generate(&*self.author.random));
-        self.keys.insert(scope, ScopeKeys { epoch: old.epoch + 1, read, name: old.name });
+        self.keys.insert(
+            scope,
+            ScopeKeys {
+                epoch: old.epoch + 1,
+                read,
+                name: old.name,
+            },
+        );
         self.push(Intent::Rotate { scope, link });
         self.grant_all(scope, readers);
         Ok(())
     }
 
     fn push(&mut self, intent: Intent) {
-        self.events.push(DraftEvent { intent, write: None, read: None, meta: None, content: None });
+        self.events.push(DraftEvent {
+            intent,
+            write: None,
+            read: None,
+            meta: None,
+            content: None,
+        });
     }
 
     fn room(&self, content: &[u8]) -> Result<(), SealError> {
         limit("body", content.len() as u64, CONTENT_BYTES_MAX.into())?;
-        limit("events in a commit", self.events.len() as u64 + 1, EVENTS_MAX.into())
+        limit(
+            "events in a commit",
+            self.events.len() as u64 + 1,
+            EVENTS_MAX.into(),
+        )
     }
 
     pub(crate) fn keys_of(&mut self, scope: RecordKey) -> Result<&ScopeKeys, SealError> {
@@ -311,7 +434,12 @@ impl Draft {
         Ok(&self.keys[&scope])
     }
 
-    fn collection_tag(&mut self, scope: RecordKey, key: &NameKey, collection: &str) -> CollectionTag {
+    fn collection_tag(
+        &mut self,
+        scope: RecordKey,
+        key: &NameKey,
+        collection: &str,
+    ) -> CollectionTag {
         match &self.tags.collection {
             Some((at, name, tag)) if *at == scope && **name == *collection => *tag,
             _ => {
@@ -334,7 +462,12 @@ impl Draft {
     }
 
     /// The read policy that `readers` means at `key`, the scope its content belongs to, and whom to grant.
-    fn readers(&mut self, key: RecordKey, above: RecordKey, readers: Option<Readers>) -> Result<(Option<ReadPolicy>, RecordKey, Vec<Who>), SealError> {
+    fn readers(
+        &mut self,
+        key: RecordKey,
+        above: RecordKey,
+        readers: Option<Readers>,
+    ) -> Result<(Option<ReadPolicy>, RecordKey, Vec<Who>), SealError> {
         let readers = match readers {
             None => return Ok((None, above, Vec::new())),
             Some(Readers::Inherit) => return Ok((Some(ReadPolicy::Inherit), above, Vec::new())),
@@ -346,12 +479,21 @@ impl Draft {
             Ok(name) => name,
             Err(_) => Arc::new(NameKey::generate(&*random)),
         };
-        let epoch = self.author.local.with_state(|state| state.scopes.get(&key).map_or(0, |scope| scope.epoch)) + 1;
+        let epoch = self
+            .author
+            .local
+            .with_state(|state| state.scopes.get(&key).map_or(0, |scope| scope.epoch))
+            + 1;
         let read = Arc::new(ReadKey::generate(&*random));
         let (policy, grants) = match readers {
             Readers::Only(mut who) => {
                 who.push(self.author.identity().who().clone());
-                (ReadPolicy::Keys { commitment: read.scope_commitment() }, who)
+                (
+                    ReadPolicy::Keys {
+                        commitment: read.scope_commitment(),
+                    },
+                    who,
+                )
             }
             _ => (ReadPolicy::public(&read, &name), Vec::new()),
         };
@@ -362,12 +504,18 @@ impl Draft {
     fn grant_all(&mut self, scope: RecordKey, mut readers: Vec<Who>) {
         readers.sort_by_key(Who::id);
         readers.dedup_by_key(|who| who.id());
-        readers.into_iter().for_each(|to| self.push(Intent::Grant { scope, to }));
+        readers
+            .into_iter()
+            .for_each(|to| self.push(Intent::Grant { scope, to }));
     }
 }
 
 fn limit(what: &'static str, got: u64, max: u64) -> Result<(), SealError> {
-    if got > max { Err(SealError::Limit { what, got, max }) } else { Ok(()) }
+    if got > max {
+        Err(SealError::Limit { what, got, max })
+    } else {
+        Ok(())
+    }
 }
 
 /// Plaintext of a record's meta.

@@ -272,7 +272,9 @@ pub enum OpenError {
         why: &'static str,
     },
     /// The log ends before a state that this store sealed itself: it was rolled back or replaced.
-    #[error("chain {chain}: the log holds {found} commits, but this store has sealed a state of {sealed}: the log was rolled back or replaced")]
+    #[error(
+        "chain {chain}: the log holds {found} commits, but this store has sealed a state of {sealed}: the log was rolled back or replaced"
+    )]
     RolledBack {
         /// Chain.
         chain: ChainId,

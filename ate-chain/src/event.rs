@@ -1,6 +1,8 @@
 //! Event heads: the signed, visible part of one change. Bytes: docs/format.md section 3.
 
-use ate_crypto::{Hash, KeyId, Suite, WHO_BYTES, WRAP_CT_BYTES, WRAP_SEALED_BYTES, Who, record_key};
+use ate_crypto::{
+    Hash, KeyId, Suite, WHO_BYTES, WRAP_CT_BYTES, WRAP_SEALED_BYTES, Who, record_key,
+};
 
 use crate::codec::{Reader, put_bytes, put_varint};
 use crate::error::FormatError;
@@ -150,15 +152,27 @@ pub struct EventHead {
 impl EventHead {
     /// A head without policies or bodies.
     pub(crate) fn of(change: Change) -> Self {
-        Self { change, write: None, read: None, defines: false, meta: None, content: None }
+        Self {
+            change,
+            write: None,
+            read: None,
+            defines: false,
+            meta: None,
+            content: None,
+        }
     }
 
     /// The record that this event creates, changes or ends.
     pub fn target(&self) -> Option<RecordKey> {
         match self.change {
             Change::Genesis(_) => Some(RecordKey::ROOT),
-            Change::Create { key, .. } | Change::Update { key, .. } | Change::Remove { key, .. } => Some(key),
-            Change::Introduce(_) | Change::Grant(_) | Change::Rotate(_) | Change::Require { .. } => None,
+            Change::Create { key, .. }
+            | Change::Update { key, .. }
+            | Change::Remove { key, .. } => Some(key),
+            Change::Introduce(_)
+            | Change::Grant(_)
+            | Change::Rotate(_)
+            | Change::Require { .. } => None,
         }
     }
 
@@ -174,7 +188,8 @@ impl EventHead {
     /// Appends the head up to the body hashes: what the associated data of the bodies binds. `has_meta` and `has_content` announce bodies whose hashes
     /// do not exist yet, because they are sealed under this very prefix.
     pub(crate) fn encode_prefix(&self, has_meta: bool, has_content: bool, out: &mut Vec<u8>) {
-        let announced = if has_meta { HAS_META } else { 0 } | if has_content { HAS_CONTENT } else { 0 };
+        let announced =
+            if has_meta { HAS_META } else { 0 } | if has_content { HAS_CONTENT } else { 0 };
         let flags = self.flags() & !(HAS_META | HAS_CONTENT) | announced;
         out.extend_from_slice(&[self.change.kind(), flags]);
         self.change.encode(out);
@@ -203,11 +218,17 @@ impl EventHead {
         let kind = reader.u8()?;
         let flags = reader.u8()?;
         let change = Change::decode(kind, &mut reader)?;
-        if flags & !change.flags_allowed() != 0 || flags & change.flags_required() != change.flags_required() {
+        if flags & !change.flags_allowed() != 0
+            || flags & change.flags_required() != change.flags_required()
+        {
             return Err(FormatError::Flags { kind, flags });
         }
-        let write = (flags & HAS_WRITE != 0).then(|| WritePolicy::decode(&mut reader)).transpose()?;
-        let read = (flags & HAS_READ != 0).then(|| ReadPolicy::decode(&mut reader)).transpose()?;
+        let write = (flags & HAS_WRITE != 0)
+            .then(|| WritePolicy::decode(&mut reader))
+            .transpose()?;
+        let read = (flags & HAS_READ != 0)
+            .then(|| ReadPolicy::decode(&mut reader))
+            .transpose()?;
         let prefix = reader.offset();
         let mut body = |flag: u8, max: u32| -> Result<Option<BodyHash>, FormatError> {
             if flags & flag == 0 {
@@ -216,14 +237,32 @@ impl EventHead {
             let offset = reader.offset();
             let bytes = reader.varint32()?;
             if bytes > max {
-                return Err(FormatError::Limit { what: "body", got: bytes.into(), max: max.into(), offset });
+                return Err(FormatError::Limit {
+                    what: "body",
+                    got: bytes.into(),
+                    max: max.into(),
+                    offset,
+                });
             }
-            Ok(Some(BodyHash { bytes, hash: Hash(reader.array()?) }))
+            Ok(Some(BodyHash {
+                bytes,
+                hash: Hash(reader.array()?),
+            }))
         };
         let meta = body(HAS_META, META_BYTES_MAX)?;
         let content = body(HAS_CONTENT, SEALED_CONTENT_BYTES_MAX)?;
         reader.finish()?;
-        Ok((Self { change, write, read, defines: flags & DEFINES != 0, meta, content }, prefix))
+        Ok((
+            Self {
+                change,
+                write,
+                read,
+                defines: flags & DEFINES != 0,
+                meta,
+                content,
+            },
+            prefix,
+        ))
     }
 }
 
@@ -246,30 +285,53 @@ impl Change {
             Self::Genesis(_) => HAS_WRITE | HAS_READ,
             Self::Create { .. } => HAS_META | HAS_CONTENT | HAS_WRITE | HAS_READ | DEFINES,
             Self::Update { .. } => HAS_META | HAS_CONTENT | HAS_WRITE | HAS_READ,
-            Self::Remove { .. } | Self::Introduce(_) | Self::Grant(_) | Self::Rotate(_) | Self::Require { .. } => 0,
+            Self::Remove { .. }
+            | Self::Introduce(_)
+            | Self::Grant(_)
+            | Self::Rotate(_)
+            | Self::Require { .. } => 0,
         }
     }
 
     fn flags_required(&self) -> u8 {
-        if matches!(self, Self::Genesis(_)) { HAS_WRITE | HAS_READ } else { 0 }
+        if matches!(self, Self::Genesis(_)) {
+            HAS_WRITE | HAS_READ
+        } else {
+            0
+        }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Genesis(genesis) => genesis.encode(out),
-            Self::Create { key: _, parent, collection, token, schema, supersedes } => {
+            Self::Create {
+                key: _,
+                parent,
+                collection,
+                token,
+                schema,
+                supersedes,
+            } => {
                 out.extend_from_slice(&parent.0);
                 out.extend_from_slice(&collection.0);
                 out.extend_from_slice(token);
                 out.extend_from_slice(&schema.0);
                 supersedes.encode(out);
             }
-            Self::Update { key, schema, supersedes } => {
+            Self::Update {
+                key,
+                schema,
+                supersedes,
+            } => {
                 out.extend_from_slice(&key.0);
                 out.extend_from_slice(&schema.0);
                 supersedes.encode(out);
             }
-            Self::Remove { key, supersedes: version } | Self::Require { key, version } => {
+            Self::Remove {
+                key,
+                supersedes: version,
+            }
+            | Self::Require { key, version } => {
                 out.extend_from_slice(&key.0);
                 version.encode(out);
             }
@@ -287,7 +349,10 @@ impl Change {
                 put_varint(out, rotate.epoch.into());
                 out.extend_from_slice(&rotate.commitment.0);
                 out.push(rotate.link.is_some().into());
-                rotate.link.iter().for_each(|link| out.extend_from_slice(link));
+                rotate
+                    .link
+                    .iter()
+                    .for_each(|link| out.extend_from_slice(link));
             }
         }
     }
@@ -296,33 +361,85 @@ impl Change {
         Ok(match kind {
             0 => Self::Genesis(Box::new(Genesis::decode(reader)?)),
             1 => {
-                let (parent, collection, token) = (reader.array()?, reader.array()?, reader.array()?);
+                let (parent, collection, token) =
+                    (reader.array()?, reader.array()?, reader.array()?);
                 let key = RecordKey(record_key(&parent, &collection, &token));
                 let (schema, supersedes) = (SchemaTag(reader.array()?), Ref::decode(reader)?);
-                Self::Create { key, parent: RecordKey(parent), collection: CollectionTag(collection), token, schema, supersedes }
+                Self::Create {
+                    key,
+                    parent: RecordKey(parent),
+                    collection: CollectionTag(collection),
+                    token,
+                    schema,
+                    supersedes,
+                }
             }
-            2 => Self::Update { key: RecordKey(reader.array()?), schema: SchemaTag(reader.array()?), supersedes: Ref::decode(reader)? },
-            3 => Self::Remove { key: RecordKey(reader.array()?), supersedes: Ref::decode(reader)? },
+            2 => Self::Update {
+                key: RecordKey(reader.array()?),
+                schema: SchemaTag(reader.array()?),
+                supersedes: Ref::decode(reader)?,
+            },
+            3 => Self::Remove {
+                key: RecordKey(reader.array()?),
+                supersedes: Ref::decode(reader)?,
+            },
             4 => Self::Introduce(decode_who(reader)?),
             5 => {
-                let (scope, epoch, recipient) = (RecordKey(reader.array()?), reader.varint32()?, KeyId(reader.array()?));
+                let (scope, epoch, recipient) = (
+                    RecordKey(reader.array()?),
+                    reader.varint32()?,
+                    KeyId(reader.array()?),
+                );
                 match reader.u8()? {
-                    0 => Self::Grant(Box::new(Grant { scope, epoch, recipient, ct: reader.array()?, sealed: reader.array()? })),
-                    kind => return Err(FormatError::Unknown { what: "wrap kind", got: kind.into() }),
+                    0 => Self::Grant(Box::new(Grant {
+                        scope,
+                        epoch,
+                        recipient,
+                        ct: reader.array()?,
+                        sealed: reader.array()?,
+                    })),
+                    kind => {
+                        return Err(FormatError::Unknown {
+                            what: "wrap kind",
+                            got: kind.into(),
+                        });
+                    }
                 }
             }
             6 => {
-                let (scope, epoch, commitment) = (RecordKey(reader.array()?), reader.varint32()?, Hash(reader.array()?));
+                let (scope, epoch, commitment) = (
+                    RecordKey(reader.array()?),
+                    reader.varint32()?,
+                    Hash(reader.array()?),
+                );
                 let link = match reader.u8()? {
                     0 => None,
                     1 => Some(reader.array()?),
-                    kind => return Err(FormatError::Unknown { what: "history kind", got: kind.into() }),
+                    kind => {
+                        return Err(FormatError::Unknown {
+                            what: "history kind",
+                            got: kind.into(),
+                        });
+                    }
                 };
-                Self::Rotate(Box::new(Rotate { scope, epoch, commitment, link }))
+                Self::Rotate(Box::new(Rotate {
+                    scope,
+                    epoch,
+                    commitment,
+                    link,
+                }))
             }
-            7 => Self::Require { key: RecordKey(reader.array()?), version: Ref::decode(reader)? },
+            7 => Self::Require {
+                key: RecordKey(reader.array()?),
+                version: Ref::decode(reader)?,
+            },
             8..=15 => return Err(FormatError::Reserved { what: "event kind" }),
-            kind => return Err(FormatError::Unknown { what: "event kind", got: kind.into() }),
+            kind => {
+                return Err(FormatError::Unknown {
+                    what: "event kind",
+                    got: kind.into(),
+                });
+            }
         })
     }
 }
@@ -337,7 +454,16 @@ const KEYS_MAX: u64 = 16;
 fn count_of(what: &'static str, reader: &mut Reader<'_>) -> Result<u64, FormatError> {
     let offset = reader.offset();
     let count = reader.varint()?;
-    if count > KEYS_MAX { Err(FormatError::Limit { what, got: count, max: KEYS_MAX, offset }) } else { Ok(count) }
+    if count > KEYS_MAX {
+        Err(FormatError::Limit {
+            what,
+            got: count,
+            max: KEYS_MAX,
+            offset,
+        })
+    } else {
+        Ok(count)
+    }
 }
 
 impl Genesis {
@@ -345,9 +471,13 @@ impl Genesis {
         put_bytes(out, self.name.as_bytes());
         out.extend_from_slice(&self.root.to_bytes());
         put_varint(out, self.recovery.len() as u64);
-        self.recovery.iter().for_each(|key| out.extend_from_slice(&key.0));
+        self.recovery
+            .iter()
+            .for_each(|key| out.extend_from_slice(&key.0));
         put_varint(out, self.note_keys.len() as u64);
-        self.note_keys.iter().for_each(|key| out.extend_from_slice(key));
+        self.note_keys
+            .iter()
+            .for_each(|key| out.extend_from_slice(key));
         put_varint(out, self.rule_version);
         put_varint(out, self.suites.len() as u64);
         self.suites.iter().for_each(|suite| out.push(suite.id()));
@@ -355,14 +485,35 @@ impl Genesis {
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
         let name = std::str::from_utf8(reader.bytes(CHAIN_NAME_BYTES_MAX)?);
-        let name = name.map_err(|_| FormatError::Text { what: "chain name", expected: "UTF-8" })?.into();
+        let name = name
+            .map_err(|_| FormatError::Text {
+                what: "chain name",
+                expected: "UTF-8",
+            })?
+            .into();
         let root = decode_who(reader)?;
-        let recovery = (0..count_of("recovery keys", reader)?).map(|_| reader.array().map(KeyId)).collect::<Result<_, _>>()?;
+        let recovery = (0..count_of("recovery keys", reader)?)
+            .map(|_| reader.array().map(KeyId))
+            .collect::<Result<_, _>>()?;
         let notes = count_of("note keys", reader)?;
-        let note_keys = (0..notes).map(|_| reader.take(32 + NOTE_MLDSA_BYTES).map(Into::into)).collect::<Result<_, _>>()?;
+        let note_keys = (0..notes)
+            .map(|_| reader.take(32 + NOTE_MLDSA_BYTES).map(Into::into))
+            .collect::<Result<_, _>>()?;
         let rule_version = reader.varint()?;
         let suites = reader.bytes(KEYS_MAX as usize)?;
-        let suites = suites.iter().map(|&id| Suite::try_from(id).map_err(|_| FormatError::Unknown { what: "suite", got: id.into() }));
-        Ok(Self { name, root, recovery, note_keys, rule_version, suites: suites.collect::<Result<_, _>>()? })
+        let suites = suites.iter().map(|&id| {
+            Suite::try_from(id).map_err(|_| FormatError::Unknown {
+                what: "suite",
+                got: id.into(),
+            })
+        });
+        Ok(Self {
+            name,
+            root,
+            recovery,
+            note_keys,
+            rule_version,
+            suites: suites.collect::<Result<_, _>>()?,
+        })
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use ate_crypto::merkle::leaf_hash;
-use ate_crypto::{Hash, Identity, NameKey, Random, ReadKey, Salt, Suite, WrapInfo, tagged, wrap_keys};
+use ate_crypto::{
+    Hash, Identity, NameKey, Random, ReadKey, Salt, Suite, WrapInfo, tagged, wrap_keys,
+};
 
 use crate::codec::put_varint;
 use crate::commit::Event;
@@ -33,12 +35,26 @@ pub(crate) struct Birth {
 
 impl Birth {
     /// Plans a chain named `name` with `identity` as its root, writable and readable by the root alone.
-    pub(crate) fn plan(name: &str, identity: &Identity, store: &[u8; 16], random: &dyn Random, author_time_ms: u64) -> Result<Self, SealError> {
+    pub(crate) fn plan(
+        name: &str,
+        identity: &Identity,
+        store: &[u8; 16],
+        random: &dyn Random,
+        author_time_ms: u64,
+    ) -> Result<Self, SealError> {
         if name.len() > CHAIN_NAME_BYTES_MAX {
-            return Err(SealError::Limit { what: "chain name", got: name.len() as u64, max: CHAIN_NAME_BYTES_MAX as u64 });
+            return Err(SealError::Limit {
+                what: "chain name",
+                got: name.len() as u64,
+                max: CHAIN_NAME_BYTES_MAX as u64,
+            });
         }
         let id = identity.id();
-        let root = ScopeKeys { epoch: 1, read: Arc::new(ReadKey::generate(random)), name: Arc::new(NameKey::generate(random)) };
+        let root = ScopeKeys {
+            epoch: 1,
+            read: Arc::new(ReadKey::generate(random)),
+            name: Arc::new(NameKey::generate(random)),
+        };
         let genesis = Genesis {
             name: name.into(),
             root: identity.who().clone(),
@@ -49,10 +65,24 @@ impl Birth {
         };
         let mut first = EventHead::of(Change::Genesis(Box::new(genesis)));
         first.write = Some(WritePolicy::Key(id));
-        first.read = Some(ReadPolicy::Keys { commitment: root.read.scope_commitment() });
-        let info = WrapInfo { chain: &ChainId::UNBORN.0, scope: &RecordKey::ROOT.0, epoch: 1, recipient: &id };
-        let wrapped = wrap_keys(identity.who(), &info, &root.read, &root.name).map_err(|_| SealError::Recipient { recipient: id })?;
-        let grant = Grant { scope: RecordKey::ROOT, epoch: 1, recipient: id, ct: wrapped.ct, sealed: wrapped.sealed };
+        first.read = Some(ReadPolicy::Keys {
+            commitment: root.read.scope_commitment(),
+        });
+        let info = WrapInfo {
+            chain: &ChainId::UNBORN.0,
+            scope: &RecordKey::ROOT.0,
+            epoch: 1,
+            recipient: &id,
+        };
+        let wrapped = wrap_keys(identity.who(), &info, &root.read, &root.name)
+            .map_err(|_| SealError::Recipient { recipient: id })?;
+        let grant = Grant {
+            scope: RecordKey::ROOT,
+            epoch: 1,
+            recipient: id,
+            ct: wrapped.ct,
+            sealed: wrapped.sealed,
+        };
         let mut salt = Salt([0; 32]);
         random.fill(&mut salt.0);
         let mut birth = Self {
@@ -63,9 +93,16 @@ impl Birth {
             events: vec![first, EventHead::of(Change::Grant(Box::new(grant)))],
             author_time_ms,
         };
-        let placing = birth.sealed().place(&ChainId::UNBORN, lane_of(store, &id), 1, unseen(), 0);
+        let placing = birth
+            .sealed()
+            .place(&ChainId::UNBORN, lane_of(store, &id), 1, unseen(), 0);
         birth.chain = ChainId(placing.commit.id);
-        birth.keyring.insert(RecordKey::ROOT, 1, birth.root.read.clone(), birth.root.name.clone());
+        birth.keyring.insert(
+            RecordKey::ROOT,
+            1,
+            birth.root.read.clone(),
+            birth.root.name.clone(),
+        );
         Ok(birth)
     }
 
@@ -78,7 +115,13 @@ impl Birth {
             put_varint(&mut heads, bytes.len() as u64);
             let start = heads.len() as u32;
             heads.extend_from_slice(&bytes);
-            events.push(Event { head: head.clone(), hash: leaf_hash(&bytes), start, bytes: bytes.len() as u32, prefix: bytes.len() as u32 });
+            events.push(Event {
+                head: head.clone(),
+                hash: leaf_hash(&bytes),
+                start,
+                bytes: bytes.len() as u32,
+                prefix: bytes.len() as u32,
+            });
         }
         let root = ate_crypto::merkle::node_hash(&events[0].hash, &events[1].hash);
         Sealed {
@@ -99,7 +142,10 @@ impl Birth {
 
 /// What a genesis commit has seen.
 pub(crate) fn unseen() -> Seen {
-    Seen { size: 0, root: empty_root() }
+    Seen {
+        size: 0,
+        root: empty_root(),
+    }
 }
 
 fn empty_root() -> Hash {

@@ -97,30 +97,67 @@ impl CommitHead {
         let mut reader = Reader::new(bytes);
         match reader.u8()? {
             FORMAT_VERSION => {}
-            0 => return Err(FormatError::Unknown { what: "commit format", got: 0 }),
-            found => return Err(FormatError::NewerFormat { found: found.into(), known: FORMAT_VERSION.into() }),
+            0 => {
+                return Err(FormatError::Unknown {
+                    what: "commit format",
+                    got: 0,
+                });
+            }
+            found => {
+                return Err(FormatError::NewerFormat {
+                    found: found.into(),
+                    known: FORMAT_VERSION.into(),
+                });
+            }
         }
         let rule_version = reader.varint()?;
         if rule_version != RULE_VERSION {
-            return Err(FormatError::NewerFormat { found: rule_version, known: RULE_VERSION });
+            return Err(FormatError::NewerFormat {
+                found: rule_version,
+                known: RULE_VERSION,
+            });
         }
         let suite = reader.u8()?;
-        let suite = Suite::try_from(suite).map_err(|_| FormatError::Unknown { what: "suite", got: suite.into() })?;
+        let suite = Suite::try_from(suite).map_err(|_| FormatError::Unknown {
+            what: "suite",
+            got: suite.into(),
+        })?;
         let author = KeyId(reader.array()?);
         let lane = LaneId(reader.array()?);
         let number = reader.varint()?;
         let author_time_ms = reader.varint()?;
-        let seen = Seen { size: reader.varint()?, root: Hash(reader.array()?) };
+        let seen = Seen {
+            size: reader.varint()?,
+            root: Hash(reader.array()?),
+        };
         let salt = Salt(reader.array()?);
         let commitments = decode_commitments(&mut reader)?;
         let after = reader.varint()?;
         let event_count = reader.varint32()?;
         if event_count == 0 || event_count > EVENTS_MAX {
-            return Err(FormatError::Limit { what: "events", got: event_count.into(), max: EVENTS_MAX.into(), offset: reader.offset() });
+            return Err(FormatError::Limit {
+                what: "events",
+                got: event_count.into(),
+                max: EVENTS_MAX.into(),
+                offset: reader.offset(),
+            });
         }
         let events_root = Hash(reader.array()?);
         reader.finish()?;
-        Ok(Self { rule_version, suite, author, lane, number, author_time_ms, seen, salt, commitments, after, event_count, events_root })
+        Ok(Self {
+            rule_version,
+            suite,
+            author,
+            lane,
+            number,
+            author_time_ms,
+            seen,
+            salt,
+            commitments,
+            after,
+            event_count,
+            events_root,
+        })
     }
 }
 
@@ -128,13 +165,27 @@ fn decode_commitments(reader: &mut Reader<'_>) -> Result<Vec<KeyCommitment>, For
     let offset = reader.offset();
     let count = reader.varint()?;
     if count > COMMITMENTS_MAX {
-        return Err(FormatError::Limit { what: "key commitments", got: count, max: COMMITMENTS_MAX, offset });
+        return Err(FormatError::Limit {
+            what: "key commitments",
+            got: count,
+            max: COMMITMENTS_MAX,
+            offset,
+        });
     }
     let mut commitments: Vec<KeyCommitment> = Vec::new();
     for _ in 0..count {
-        let next = KeyCommitment { scope: RecordKey(reader.array()?), epoch: reader.varint32()?, commitment: Hash(reader.array()?) };
-        if commitments.last().is_some_and(|last| last.scope >= next.scope) {
-            return Err(FormatError::Order { what: "key commitments" });
+        let next = KeyCommitment {
+            scope: RecordKey(reader.array()?),
+            epoch: reader.varint32()?,
+            commitment: Hash(reader.array()?),
+        };
+        if commitments
+            .last()
+            .is_some_and(|last| last.scope >= next.scope)
+        {
+            return Err(FormatError::Order {
+                what: "key commitments",
+            });
         }
         commitments.push(next);
     }

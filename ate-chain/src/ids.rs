@@ -109,9 +109,15 @@ impl std::str::FromStr for Version {
     fn from_str(text: &str) -> Result<Self, FormatError> {
         let parse = || {
             let (seq, event) = text.split_once('.')?;
-            Some(Self { seq: seq.parse().ok()?, event: event.parse().ok()? })
+            Some(Self {
+                seq: seq.parse().ok()?,
+                event: event.parse().ok()?,
+            })
         };
-        parse().ok_or(FormatError::Text { what: "version", expected: "COMMIT.EVENT, for example 12.0" })
+        parse().ok_or(FormatError::Text {
+            what: "version",
+            expected: "COMMIT.EVENT, for example 12.0",
+        })
     }
 }
 
@@ -151,9 +157,18 @@ impl Ref {
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
         match reader.u8()? {
             0 => Ok(Self::Absent),
-            1 => Ok(Self::At(Version { seq: reader.varint()?, event: reader.varint32()? })),
-            2 => Ok(Self::Lane { number: reader.varint()?, event: reader.varint32()? }),
-            kind => Err(FormatError::Unknown { what: "reference kind", got: kind.into() }),
+            1 => Ok(Self::At(Version {
+                seq: reader.varint()?,
+                event: reader.varint32()?,
+            })),
+            2 => Ok(Self::Lane {
+                number: reader.varint()?,
+                event: reader.varint32()?,
+            }),
+            kind => Err(FormatError::Unknown {
+                what: "reference kind",
+                got: kind.into(),
+            }),
         }
     }
 }

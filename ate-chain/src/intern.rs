@@ -12,7 +12,10 @@ pub(crate) struct Interner<T> {
 impl<T: Clone + Eq + Hash> Interner<T> {
     /// An interner in which `first` is number 0.
     pub(crate) fn starting_with(first: T) -> Self {
-        Self { values: vec![first.clone()], numbers: HashMap::from([(first, 0)]) }
+        Self {
+            values: vec![first.clone()],
+            numbers: HashMap::from([(first, 0)]),
+        }
     }
 
     /// Rebuilds an interner from its values in order; `None` if one stands twice or there is none.

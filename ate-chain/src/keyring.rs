@@ -6,13 +6,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ate_crypto::{Hash, Identity, NameKey, ReadKey, WrapInfo};
+use ate_crypto::{Hash, Identity, LinkInfo, NameKey, ReadKey, WrapInfo};
 use parking_lot::RwLock;
 
 use crate::error::ReadError;
 use crate::event::Change;
 use crate::ids::{ChainId, Epoch, RecordKey};
 use crate::local::Local;
+use crate::observe::ConfirmedCommit;
+use crate::policy::ReadPolicy;
 use crate::scope::{GrantFacts, Scope};
 
 /// Keys of one scope.
@@ -37,11 +39,20 @@ pub(crate) struct Keyring {
 
 impl Keyring {
     pub(crate) fn new(identity: Identity) -> Self {
-        Self { identity, held: RwLock::default() }
+        Self {
+            identity,
+            held: RwLock::default(),
+        }
     }
 
     /// Takes in keys that this process made itself.
-    pub(crate) fn insert(&self, scope: RecordKey, epoch: Epoch, read: Arc<ReadKey>, name: Arc<NameKey>) {
+    pub(crate) fn insert(
+        &self,
+        scope: RecordKey,
+        epoch: Epoch,
+        read: Arc<ReadKey>,
+        name: Arc<NameKey>,
+    ) {
         let mut held = self.held.write();
         held.read.insert((scope, epoch), read);
         held.name.insert(scope, name);
@@ -49,12 +60,22 @@ impl Keyring {
 
     /// The keys to seal with: those of the scope's newest epoch.
     pub(crate) fn current(&self, local: &Local, scope: &RecordKey) -> Result<ScopeKeys, ReadError> {
-        let epoch = local.with_state(|state| state.scopes.get(scope).map(|facts| facts.epoch)).ok_or(ReadError::NotFound { key: *scope })?;
-        Ok(ScopeKeys { epoch, read: self.read_key(local, scope, epoch)?, name: self.name_key(local, scope)? })
+        let epoch = local
+            .with_state(|state| state.scopes.get(scope).map(|facts| facts.epoch))
+            .ok_or(ReadError::NotFound { key: *scope })?;
+        Ok(ScopeKeys {
+            epoch,
+            read: self.read_key(local, scope, epoch)?,
+            name: self.name_key(local, scope)?,
+        })
     }
 
     /// The name key of a scope.
-    pub(crate) fn name_key(&self, local: &Local, scope: &RecordKey) -> Result<Arc<NameKey>, ReadError> {
+    pub(crate) fn name_key(
+        &self,
+        local: &Local,
+        scope: &RecordKey,
+    ) -> Result<Arc<NameKey>, ReadError> {
         if let Some(key) = self.held.read().name.get(scope) {
             return Ok(key.clone());
         }
@@ -67,11 +88,19 @@ impl Keyring {
                 return Ok(key.clone());
             }
         }
-        Err(ReadError::NoKey { scope: *scope, epoch: facts.epoch })
+        Err(ReadError::NoKey {
+            scope: *scope,
+            epoch: facts.epoch,
+        })
     }
 
     /// The read key of one epoch, if it was granted, is public, or is linked from a later epoch that was.
-    pub(crate) fn read_key(&self, local: &Local, scope: &RecordKey, epoch: Epoch) -> Result<Arc<ReadKey>, ReadError> {
+    pub(crate) fn read_key(
+        &self,
+        local: &Local,
+        scope: &RecordKey,
+        epoch: Epoch,
+    ) -> Result<Arc<ReadKey>, ReadError> {
         if let Some(key) = self.held.read().read.get(&(*scope, epoch)) {
             return Ok(key.clone());
         }
@@ -79,18 +108,46 @@ impl Keyring {
         let mut found = None;
         for at in epoch..=facts.epoch {
             if self.take(local, scope, &facts, at)? {
-                found = self.held.read().read.get(&(*scope, at)).cloned().map(|key| (at, key));
+                found = self
+                    .held
+                    .read()
+                    .read
+                    .get(&(*scope, at))
+                    .cloned()
+                    .map(|key| (at, key));
                 break;
             }
         }
-        let (mut at, mut key) = found.ok_or(ReadError::NoKey { scope: *scope, epoch })?;
+        let (mut at, mut key) = found.ok_or(ReadError::NoKey {
+            scope: *scope,
+            epoch,
+        })?;
         while at > epoch {
-            let link = facts.epochs[at as usize - 1].link.as_ref().ok_or(ReadError::NoKey { scope: *scope, epoch })?;
-            let info = WrapInfo { chain: &local.chain().0, scope: &scope.0, epoch: at, recipient: &self.identity.id() };
-            let old = key.link_open(&info, link).map_err(|_| ReadError::NoKey { scope: *scope, epoch })?;
+            let link = facts.epochs[at as usize - 1]
+                .link
+                .as_ref()
+                .ok_or(ReadError::NoKey {
+                    scope: *scope,
+                    epoch,
+                })?;
+            let info = LinkInfo {
+                chain: &local.chain().0,
+                scope: &scope.0,
+                epoch: at,
+            };
+            let old = key.link_open(&info, link).map_err(|_| ReadError::NoKey {
+                scope: *scope,
+                epoch,
+            })?;
             at -= 1;
-            if facts.epochs[at as usize - 1].commitment.is_some_and(|commitment| commitment != old.scope_commitment()) {
-                return Err(ReadError::NoKey { scope: *scope, epoch });
+            if facts.epochs[at as usize - 1]
+                .commitment
+                .is_some_and(|commitment| commitment != old.scope_commitment())
+            {
+                return Err(ReadError::NoKey {
+                    scope: *scope,
+                    epoch,
+                });
             }
             key = Arc::new(old);
             self.held.write().read.insert((*scope, at), key.clone());
@@ -98,20 +155,100 @@ impl Keyring {
         Ok(key)
     }
 
-    fn facts(&self, local: &Local, scope: &RecordKey, epoch: Epoch) -> Result<Arc<Scope>, ReadError> {
+    /// A key that is held already; nothing is unwrapped.
+    pub(crate) fn held_key(&self, scope: &RecordKey, epoch: Epoch) -> Option<Arc<ReadKey>> {
+        self.held.read().read.get(&(*scope, epoch)).cloned()
+    }
+
+    /// Takes in what a confirmed commit says about the root scope, without looking at the state. Keys of other scopes wait until they are needed: there
+    /// may be many of them, and each costs a decapsulation.
+    pub(crate) fn absorb(&self, local: &Local, commit: &ConfirmedCommit<'_>) {
+        let me = self.identity.id();
+        for event in commit.events() {
+            match (&event.change, &event.read) {
+                (Change::Genesis(_), Some(ReadPolicy::Public { read, name })) => {
+                    self.insert(
+                        RecordKey::ROOT,
+                        1,
+                        Arc::new(ReadKey::from_bytes(*read)),
+                        Arc::new(NameKey::from_bytes(*name)),
+                    );
+                }
+                (Change::Grant(grant), _)
+                    if grant.scope == RecordKey::ROOT && grant.recipient == me =>
+                {
+                    if self
+                        .held
+                        .read()
+                        .read
+                        .contains_key(&(RecordKey::ROOT, grant.epoch))
+                    {
+                        continue;
+                    }
+                    let chain = if commit.seq() == 0 {
+                        ChainId::UNBORN
+                    } else {
+                        local.chain()
+                    };
+                    let info = WrapInfo {
+                        chain: &chain.0,
+                        scope: &grant.scope.0,
+                        epoch: grant.epoch,
+                        recipient: &me,
+                    };
+                    if let Ok((read, name)) =
+                        self.identity.unwrap_keys(&info, &grant.ct, &grant.sealed)
+                    {
+                        self.insert(RecordKey::ROOT, grant.epoch, Arc::new(read), Arc::new(name));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn facts(
+        &self,
+        local: &Local,
+        scope: &RecordKey,
+        epoch: Epoch,
+    ) -> Result<Arc<Scope>, ReadError> {
         let facts = local.with_state(|state| state.scopes.get(scope).cloned());
-        facts.filter(|facts| epoch <= facts.epoch).ok_or(ReadError::NoKey { scope: *scope, epoch })
+        facts
+            .filter(|facts| epoch <= facts.epoch)
+            .ok_or(ReadError::NoKey {
+                scope: *scope,
+                epoch,
+            })
     }
 
     /// Takes the keys of one epoch from the chain; `false` if they are not for this identity.
-    fn take(&self, local: &Local, scope: &RecordKey, facts: &Scope, epoch: Epoch) -> Result<bool, ReadError> {
-        let Some(of_epoch) = facts.epochs.get(epoch as usize - 1) else { return Ok(false) };
+    fn take(
+        &self,
+        local: &Local,
+        scope: &RecordKey,
+        facts: &Scope,
+        epoch: Epoch,
+    ) -> Result<bool, ReadError> {
+        let Some(of_epoch) = facts.epochs.get(epoch as usize - 1) else {
+            return Ok(false);
+        };
         if let Some((read, name)) = &of_epoch.public {
-            self.insert(*scope, epoch, Arc::new(ReadKey::from_bytes(*read)), Arc::new(NameKey::from_bytes(*name)));
+            self.insert(
+                *scope,
+                epoch,
+                Arc::new(ReadKey::from_bytes(*read)),
+                Arc::new(NameKey::from_bytes(*name)),
+            );
             return Ok(true);
         }
         let me = self.identity.id();
-        for grant in facts.grants.iter().rev().filter(|grant| grant.epoch == epoch && grant.recipient == me) {
+        for grant in facts
+            .grants
+            .iter()
+            .rev()
+            .filter(|grant| grant.epoch == epoch && grant.recipient == me)
+        {
             if let Some((read, name)) = self.unwrap(local, scope, grant, of_epoch.commitment)? {
                 self.insert(*scope, epoch, Arc::new(read), Arc::new(name));
                 return Ok(true);
@@ -120,13 +257,35 @@ impl Keyring {
         Ok(false)
     }
 
-    fn unwrap(&self, local: &Local, scope: &RecordKey, grant: &GrantFacts, commitment: Option<Hash>) -> Result<Option<(ReadKey, NameKey)>, ReadError> {
+    fn unwrap(
+        &self,
+        local: &Local,
+        scope: &RecordKey,
+        grant: &GrantFacts,
+        commitment: Option<Hash>,
+    ) -> Result<Option<(ReadKey, NameKey)>, ReadError> {
         let event = local.event_at(grant.at)?;
-        let Change::Grant(wrapped) = &event.change else { return Ok(None) };
+        let Change::Grant(wrapped) = &event.change else {
+            return Ok(None);
+        };
         // The genesis commit wraps under the chain id that it has itself: none yet.
-        let chain = if grant.at.seq == 0 { ChainId::UNBORN } else { local.chain() };
-        let info = WrapInfo { chain: &chain.0, scope: &scope.0, epoch: grant.epoch, recipient: &grant.recipient };
-        let keys = self.identity.unwrap_keys(&info, &wrapped.ct, &wrapped.sealed).ok();
-        Ok(keys.filter(|(read, _)| commitment.is_none_or(|commitment| commitment == read.scope_commitment())))
+        let chain = if grant.at.seq == 0 {
+            ChainId::UNBORN
+        } else {
+            local.chain()
+        };
+        let info = WrapInfo {
+            chain: &chain.0,
+            scope: &scope.0,
+            epoch: grant.epoch,
+            recipient: &grant.recipient,
+        };
+        let keys = self
+            .identity
+            .unwrap_keys(&info, &wrapped.ct, &wrapped.sealed)
+            .ok();
+        Ok(keys.filter(|(read, _)| {
+            commitment.is_none_or(|commitment| commitment == read.scope_commitment())
+        }))
     }
 }

@@ -14,7 +14,11 @@ pub(crate) struct Layered<K, V> {
 
 impl<K, V> Default for Layered<K, V> {
     fn default() -> Self {
-        Self { confirmed: HashMap::new(), pending: HashMap::new(), changes: VecDeque::new() }
+        Self {
+            confirmed: HashMap::new(),
+            pending: HashMap::new(),
+            changes: VecDeque::new(),
+        }
     }
 }
 
@@ -39,7 +43,10 @@ impl<K: Eq + Hash + Clone, V: Clone> Layered<K, V> {
 
     /// Records a change of commit `seq`; `seq` never decreases.
     pub(crate) fn propose(&mut self, seq: u64, key: K, value: V) {
-        debug_assert!(self.changes.back().is_none_or(|(last, ..)| *last <= seq), "commits are proposed in order");
+        debug_assert!(
+            self.changes.back().is_none_or(|(last, ..)| *last <= seq),
+            "commits are proposed in order"
+        );
         self.pending.insert(key.clone(), (seq, value.clone()));
         self.changes.push_back((seq, key, value));
     }
@@ -48,7 +55,11 @@ impl<K: Eq + Hash + Clone, V: Clone> Layered<K, V> {
     pub(crate) fn confirm_to(&mut self, seq: u64) {
         while self.changes.front().is_some_and(|(at, ..)| *at < seq) {
             let (at, key, value) = self.changes.pop_front().expect("just seen");
-            if self.pending.get(&key).is_some_and(|(newest, _)| *newest == at) {
+            if self
+                .pending
+                .get(&key)
+                .is_some_and(|(newest, _)| *newest == at)
+            {
                 self.pending.remove(&key);
             }
             self.confirmed.insert(key, value);
@@ -84,7 +95,10 @@ mod tests {
         map.propose(5, "a", 1);
         map.propose(6, "a", 2);
         map.propose(6, "b", 9);
-        assert_eq!((map.get(&"a"), map.confirmed(&"a"), map.get(&"b")), (Some(&2), Some(&0), Some(&9)));
+        assert_eq!(
+            (map.get(&"a"), map.confirmed(&"a"), map.get(&"b")),
+            (Some(&2), Some(&0), Some(&9))
+        );
         map.rollback_to(6);
         assert_eq!((map.get(&"a"), map.get(&"b")), (Some(&1), None));
         map.propose(6, "a", 3);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use ate_crypto::{Hash, Identity, KeyId, Random};
-use ate_log::Log;
+use ate_log::{Cursor, Log};
 use parking_lot::{Mutex, RwLock};
 
 use crate::cache::SealKeys;
@@ -45,6 +45,8 @@ pub struct Local {
     keyrings: Mutex<HashMap<KeyId, Arc<Keyring>>>,
     pub(crate) seal_keys: SealKeys,
     random: Arc<dyn Random>,
+    /// Everything in the log before this place is in the state; for readers of another process's log.
+    pub(crate) read_to: Mutex<Cursor>,
 }
 
 /// A record as it stands now.
@@ -69,8 +71,15 @@ pub struct RecordInfo {
 }
 
 impl Local {
-    pub(crate) fn assemble(committer: Arc<Committer>, state: State, birth: Option<Birth>) -> Arc<Self> {
-        let keyrings = birth.iter().map(|birth| (birth.keyring.identity.id(), birth.keyring.clone())).collect();
+    pub(crate) fn assemble(
+        committer: Arc<Committer>,
+        state: State,
+        birth: Option<Birth>,
+    ) -> Arc<Self> {
+        let keyrings = birth
+            .iter()
+            .map(|birth| (birth.keyring.identity.id(), birth.keyring.clone()))
+            .collect();
         Arc::new(Self {
             chain: state.chain,
             log: committer.log().clone(),
@@ -82,6 +91,7 @@ impl Local {
             birth,
             keyrings: Mutex::new(keyrings),
             seal_keys: SealKeys::default(),
+            read_to: Mutex::new(Cursor { file: 0, offset: 0 }),
         })
     }
 
@@ -89,11 +99,23 @@ impl Local {
     ///
     /// # Errors
     /// [`SealError::Limit`] for a name that is too long.
-    pub fn create(committer: &Arc<Committer>, name: &str, identity: &Identity) -> Result<Arc<Self>, SealError> {
-        let birth = Birth::plan(name, identity, committer.store(), &**committer.random(), committer.now_ms())?;
-        let mut state = State::new(birth.chain);
-        let _ = &mut state;
-        Ok(Self::assemble(committer.clone(), state, Some(birth)))
+    pub fn create(
+        committer: &Arc<Committer>,
+        name: &str,
+        identity: &Identity,
+    ) -> Result<Arc<Self>, SealError> {
+        let birth = Birth::plan(
+            name,
+            identity,
+            committer.store(),
+            &**committer.random(),
+            committer.now_ms(),
+        )?;
+        Ok(Self::assemble(
+            committer.clone(),
+            State::new(birth.chain),
+            Some(birth),
+        ))
     }
 
     /// Names who learns of confirmed commits from now on. Only the first call has an effect.
@@ -130,7 +152,9 @@ impl Local {
     /// What the chain was founded on; `None` before the first commit.
     pub fn genesis(&self) -> Option<Arc<Genesis>> {
         let state = self.state.read();
-        (state.confirmed() > 0).then(|| state.genesis.clone()).flatten()
+        (state.confirmed() > 0)
+            .then(|| state.genesis.clone())
+            .flatten()
     }
 
     /// Live records, the root record not counted.
@@ -142,13 +166,23 @@ impl Local {
     pub fn memory_bytes(&self) -> usize {
         const LEAF_AND_NODES_BYTES: usize = 64;
         let state = self.state.read();
-        state.table.memory_bytes() + state.commits.len() * (size_of::<crate::state::CommitRow>() + LEAF_AND_NODES_BYTES)
+        state.table.memory_bytes()
+            + state.commits.len() * (size_of::<crate::state::CommitRow>() + LEAF_AND_NODES_BYTES)
     }
 
     /// The author that `identity` is in this chain.
     pub fn author(self: &Arc<Self>, identity: &Identity) -> Author {
-        let keyring = self.keyrings.lock().entry(identity.id()).or_insert_with(|| Arc::new(Keyring::new(identity.clone()))).clone();
-        Author { local: self.clone(), keyring, random: self.random.clone() }
+        let keyring = self
+            .keyrings
+            .lock()
+            .entry(identity.id())
+            .or_insert_with(|| Arc::new(Keyring::new(identity.clone())))
+            .clone();
+        Author {
+            local: self.clone(),
+            keyring,
+            random: self.random.clone(),
+        }
     }
 
     /// Hands a commit over for ordering. It is in the order, or refused, when the answer comes; dropping the answer takes nothing back.
@@ -160,7 +194,10 @@ impl Local {
     ///
     /// # Errors
     /// [`SealError`] if it cannot be sealed; what becomes of it after that is in the answer.
-    pub fn commit(self: &Arc<Self>, draft: Draft) -> Result<Pending<Result<Committed, SubmitError>>, SealError> {
+    pub fn commit(
+        self: &Arc<Self>,
+        draft: Draft,
+    ) -> Result<Pending<Result<Committed, SubmitError>>, SealError> {
         let now_ms = self.committer.now_ms();
         Ok(self.submit(draft.seal(now_ms)?))
     }
@@ -208,7 +245,12 @@ impl Local {
 
     /// Whether `schema` exists in `scope`.
     pub fn defines(&self, scope: &RecordKey, schema: &SchemaTag) -> bool {
-        self.with_state(|state| state.scopes.get(scope).is_some_and(|scope| scope.defines(schema)))
+        self.with_state(|state| {
+            state
+                .scopes
+                .get(scope)
+                .is_some_and(|scope| scope.defines(schema))
+        })
     }
 
     /// Whether the chain knows this public key.
@@ -226,7 +268,10 @@ impl Local {
     }
 
     pub(crate) fn own_lane(&self, author: &KeyId) -> OwnLane {
-        let fresh = || OwnLane { id: lane_of(self.committer.store(), author), link: Hash::ZERO };
+        let fresh = || OwnLane {
+            id: lane_of(self.committer.store(), author),
+            link: Hash::ZERO,
+        };
         *self.lanes.lock().entry(*author).or_insert_with(fresh)
     }
 
@@ -242,7 +287,10 @@ fn info(state: &State, slot: Slot) -> RecordInfo {
     RecordInfo {
         key: row.key,
         slot,
-        version: Version { seq: row.seq.into(), event: row.event.into() },
+        version: Version {
+            seq: row.seq.into(),
+            event: row.event.into(),
+        },
         live: row.is(flag::LIVE),
         schema: *state.schemas.value(row.schema),
         parent: state.parent_of(row),

@@ -89,7 +89,10 @@ impl<'a> ConfirmedCommit<'a> {
     /// Whether the commit changes keys: scopes, epochs or grants.
     pub fn changes_keys(&self) -> bool {
         use crate::event::Change::{Genesis, Grant, Rotate};
-        self.events.iter().any(|event| event.head.read.is_some() || matches!(event.head.change, Grant(_) | Rotate(_) | Genesis(_)))
+        self.events.iter().any(|event| {
+            event.head.read.is_some()
+                || matches!(event.head.change, Grant(_) | Rotate(_) | Genesis(_))
+        })
     }
 
     /// The heads of the events.
@@ -101,18 +104,33 @@ impl<'a> ConfirmedCommit<'a> {
     pub fn names(&self) -> impl Iterator<Item = SealedName<'a>> + '_ {
         let mut offset = 0usize;
         let mut change = 0usize;
-        self.events.iter().enumerate().filter_map(move |(index, event)| {
-            let target = event.head.target().is_some();
-            let at = change;
-            change += usize::from(target);
-            let meta = event.head.meta?;
-            let sealed = self.metas.get(offset..offset + meta.bytes as usize)?;
-            offset += meta.bytes as usize;
-            let scope = self.changes.get(at)?.name_scope;
-            let epoch = self.commitments.iter().find(|commitment| commitment.scope == scope)?.epoch;
-            let prefix = self.heads.get(event.start as usize..(event.start + event.prefix) as usize)?;
-            Some(SealedName { change: at, event: index as u32, epoch, prefix, sealed })
-        })
+        self.events
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, event)| {
+                let target = event.head.target().is_some();
+                let at = change;
+                change += usize::from(target);
+                let meta = event.head.meta?;
+                let sealed = self.metas.get(offset..offset + meta.bytes as usize)?;
+                offset += meta.bytes as usize;
+                let scope = self.changes.get(at)?.name_scope;
+                let epoch = self
+                    .commitments
+                    .iter()
+                    .find(|commitment| commitment.scope == scope)?
+                    .epoch;
+                let prefix = self
+                    .heads
+                    .get(event.start as usize..(event.start + event.prefix) as usize)?;
+                Some(SealedName {
+                    change: at,
+                    event: index as u32,
+                    epoch,
+                    prefix,
+                    sealed,
+                })
+            })
     }
 }
 
@@ -128,7 +146,10 @@ impl RowChange {
             schema: *state.schemas.value(row.schema),
             live: row.is(flag::LIVE),
             named: row.is(flag::NAMED),
-            version: Version { seq: row.seq.into(), event: row.event.into() },
+            version: Version {
+                seq: row.seq.into(),
+                event: row.event.into(),
+            },
             name_scope,
         }
     }

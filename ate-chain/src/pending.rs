@@ -52,7 +52,10 @@ impl<T> Pending<T> {
     {
         match self.0 {
             Inner::Ready(value) => Pending::ready(change(value.expect("a Pending yields once"))),
-            Inner::Source(source) => Pending::new(Map { source, change: Some(change) }),
+            Inner::Source(source) => Pending::new(Map {
+                source,
+                change: Some(change),
+            }),
         }
     }
 }
@@ -85,7 +88,9 @@ struct Map<T, F> {
 impl<T: Send, U: Send, F: FnOnce(T) -> U + Send> Source<U> for Map<T, F> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<U> {
         let source = self.source.as_mut().expect("a Pending yields once");
-        source.poll(context).map(|value| (self.change.take().expect("a Pending yields once"))(value))
+        source
+            .poll(context)
+            .map(|value| (self.change.take().expect("a Pending yields once"))(value))
     }
 
     fn wait(mut self: Box<Self>) -> U {

@@ -68,16 +68,30 @@ impl WritePolicy {
                 let offset = reader.offset();
                 let count = reader.varint()?;
                 if count < 2 || count > POLICY_KEYS_MAX as u64 {
-                    return Err(FormatError::Limit { what: "policy keys", got: count, max: POLICY_KEYS_MAX as u64, offset });
+                    return Err(FormatError::Limit {
+                        what: "policy keys",
+                        got: count,
+                        max: POLICY_KEYS_MAX as u64,
+                        offset,
+                    });
                 }
-                let keys = (0..count).map(|_| reader.array().map(KeyId)).collect::<Result<Box<[_]>, _>>()?;
+                let keys = (0..count)
+                    .map(|_| reader.array().map(KeyId))
+                    .collect::<Result<Box<[_]>, _>>()?;
                 if !keys.is_sorted_by(|a, b| a < b) {
-                    return Err(FormatError::Order { what: "policy keys" });
+                    return Err(FormatError::Order {
+                        what: "policy keys",
+                    });
                 }
                 Ok(Self::AnyOf(keys))
             }
-            4 => Err(FormatError::Reserved { what: "role policy" }),
-            kind => Err(FormatError::Unknown { what: "write policy", got: kind.into() }),
+            4 => Err(FormatError::Reserved {
+                what: "role policy",
+            }),
+            kind => Err(FormatError::Unknown {
+                what: "write policy",
+                got: kind.into(),
+            }),
         }
     }
 }
@@ -104,7 +118,10 @@ pub enum ReadPolicy {
 
 impl ReadPolicy {
     pub(crate) fn public(read: &ReadKey, name: &NameKey) -> Self {
-        Self::Public { read: *read.expose(), name: *name.expose() }
+        Self::Public {
+            read: *read.expose(),
+            name: *name.expose(),
+        }
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -125,10 +142,20 @@ impl ReadPolicy {
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
         match reader.u8()? {
             0 => Ok(Self::Inherit),
-            1 => Ok(Self::Public { read: reader.array()?, name: reader.array()? }),
-            2 => Ok(Self::Keys { commitment: Hash(reader.array()?) }),
-            3 => Err(FormatError::Reserved { what: "role policy" }),
-            kind => Err(FormatError::Unknown { what: "read policy", got: kind.into() }),
+            1 => Ok(Self::Public {
+                read: reader.array()?,
+                name: reader.array()?,
+            }),
+            2 => Ok(Self::Keys {
+                commitment: Hash(reader.array()?),
+            }),
+            3 => Err(FormatError::Reserved {
+                what: "role policy",
+            }),
+            kind => Err(FormatError::Unknown {
+                what: "read policy",
+                got: kind.into(),
+            }),
         }
     }
 }

@@ -42,10 +42,14 @@ impl Proof {
         out.extend_from_slice(&self.lane.0);
         out.extend_from_slice(&self.link.0);
         put_varint(out, self.commits.len() as u64);
-        self.commits.iter().for_each(|commit| out.extend_from_slice(&commit.0));
+        self.commits
+            .iter()
+            .for_each(|commit| out.extend_from_slice(&commit.0));
         out.push(self.path.len() as u8);
         put_varint(out, self.leaf_index);
-        self.path.iter().for_each(|sibling| out.extend_from_slice(&sibling.0));
+        self.path
+            .iter()
+            .for_each(|sibling| out.extend_from_slice(&sibling.0));
         out.extend_from_slice(self.signature.as_bytes());
     }
 
@@ -57,32 +61,70 @@ impl Proof {
         let mut reader = Reader::new(bytes);
         match reader.u8()? {
             KIND_BATCH => {}
-            kind => return Err(FormatError::Unknown { what: "proof kind", got: kind.into() }),
+            kind => {
+                return Err(FormatError::Unknown {
+                    what: "proof kind",
+                    got: kind.into(),
+                });
+            }
         }
         let suite = reader.u8()?;
-        let suite = Suite::try_from(suite).map_err(|_| FormatError::Unknown { what: "suite", got: suite.into() })?;
+        let suite = Suite::try_from(suite).map_err(|_| FormatError::Unknown {
+            what: "suite",
+            got: suite.into(),
+        })?;
         let author = KeyId(reader.array()?);
         let lane = LaneId(reader.array()?);
         let link = Hash(reader.array()?);
         let offset = reader.offset();
         let count = reader.varint()?;
         if count == 0 || count > BATCH_COMMITS_MAX as u64 {
-            return Err(FormatError::Limit { what: "commits of a batch", got: count, max: BATCH_COMMITS_MAX as u64, offset });
+            return Err(FormatError::Limit {
+                what: "commits of a batch",
+                got: count,
+                max: BATCH_COMMITS_MAX as u64,
+                offset,
+            });
         }
         let ids = reader.take(32 * count as usize)?;
-        let commits = ids.chunks_exact(32).map(|id| Hash(id.try_into().expect("chunks of 32"))).collect();
+        let commits = ids
+            .chunks_exact(32)
+            .map(|id| Hash(id.try_into().expect("chunks of 32")))
+            .collect();
         let depth = usize::from(reader.u8()?);
         if depth > DEPTH_MAX {
-            return Err(FormatError::Limit { what: "batch depth", got: depth as u64, max: DEPTH_MAX as u64, offset: reader.offset() });
+            return Err(FormatError::Limit {
+                what: "batch depth",
+                got: depth as u64,
+                max: DEPTH_MAX as u64,
+                offset: reader.offset(),
+            });
         }
         let leaf_index = reader.varint()?;
         if leaf_index >> depth != 0 {
-            return Err(FormatError::Limit { what: "batch leaf index", got: leaf_index, max: (1 << depth) - 1, offset: reader.offset() });
+            return Err(FormatError::Limit {
+                what: "batch leaf index",
+                got: leaf_index,
+                max: (1 << depth) - 1,
+                offset: reader.offset(),
+            });
         }
-        let path = (0..depth).map(|_| reader.array().map(Hash)).collect::<Result<_, _>>()?;
-        let signature = Signature::from_slice(reader.take(SIGNATURE_BYTES)?).map_err(|_| FormatError::Key)?;
+        let path = (0..depth)
+            .map(|_| reader.array().map(Hash))
+            .collect::<Result<_, _>>()?;
+        let signature =
+            Signature::from_slice(reader.take(SIGNATURE_BYTES)?).map_err(|_| FormatError::Key)?;
         reader.finish()?;
-        Ok(Self { suite, author, lane, link, commits, leaf_index, path, signature })
+        Ok(Self {
+            suite,
+            author,
+            lane,
+            link,
+            commits,
+            leaf_index,
+            path,
+            signature,
+        })
     }
 
     /// This chain's leaf of the batch.
@@ -96,7 +138,11 @@ impl Proof {
         self.path.iter().fold(leaf, |node, sibling| {
             let right = index & 1 == 1;
             index >>= 1;
-            if right { node_hash(sibling, &node) } else { node_hash(&node, sibling) }
+            if right {
+                node_hash(sibling, &node)
+            } else {
+                node_hash(&node, sibling)
+            }
         })
     }
 }
@@ -109,7 +155,9 @@ pub(crate) fn verify_batch(who: &Who, batch_root: &Hash, signature: &Signature) 
 /// RFC 9162 root with the commit ids as leaf data.
 pub fn commits_root(commits: &[Hash]) -> Hash {
     let mut builder = RootBuilder::default();
-    commits.iter().for_each(|commit| builder.push(leaf_hash(&commit.0)));
+    commits
+        .iter()
+        .for_each(|commit| builder.push(leaf_hash(&commit.0)));
     builder.root()
 }
 
@@ -138,7 +186,10 @@ pub(crate) fn batch_tree(leaves: &[Hash]) -> (Hash, Vec<Vec<Hash>>) {
         for (index, path) in paths.iter_mut().enumerate() {
             path.push(level[(index >> depth) ^ 1]);
         }
-        level = level.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
+        level = level
+            .chunks_exact(2)
+            .map(|pair| node_hash(&pair[0], &pair[1]))
+            .collect();
         depth += 1;
     }
     (level.first().copied().unwrap_or(Hash::ZERO), paths)

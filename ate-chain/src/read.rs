@@ -1,19 +1,19 @@
 //! Reading bodies and older versions. Bytes from the log are believed only through hashes that the state holds.
 
 use ate_crypto::merkle::leaf_hash;
-use ate_crypto::{KeyId, Part, PartAt, PartContext, Salt, SealKey, sha256};
+use ate_crypto::{KeyId, Part, PartAt, PartContext, SealKey, sha256};
 use ate_log::Location;
 use std::sync::Arc;
 
 use crate::cache::SealKeyId;
-use crate::commit::{Commit, PART_CONTENTS, PART_HEADS, PART_METAS};
+use crate::commit::Commit;
 use crate::draft::Author;
 use crate::error::ReadError;
 use crate::event::{Change, EventHead};
 use crate::head::{CommitHead, chain_leaf};
 use crate::ids::{ChainId, Epoch, Position, RecordKey, Ref, SchemaTag, Version};
 use crate::local::Local;
-use crate::observe::{ConfirmedCommit, SealedName};
+use crate::observe::{ConfirmedCommit, RowChange, SealedName};
 use crate::state::CommitRow;
 use crate::table::flag;
 
@@ -95,33 +95,84 @@ impl Local {
     pub fn open_content(&self, author: &Author, key: &RecordKey) -> Result<Opened, ReadError> {
         let (row, commit, writer, (scope, epoch), schema) = {
             let state = self.state.read();
-            let slot = state.table.slot(key).ok_or(ReadError::NotFound { key: *key })?;
+            let slot = state
+                .table
+                .slot(key)
+                .ok_or(ReadError::NotFound { key: *key })?;
             let row = *state.table.row(slot);
             if !row.is(flag::LIVE) || !row.is(flag::CONTENT) {
                 return Err(ReadError::NotFound { key: *key });
             }
             let commit = state.commits[row.seq as usize];
-            (row, commit, *state.authors.value(commit.author), *state.seals.value(row.sealed), *state.schemas.value(row.schema))
+            (
+                row,
+                commit,
+                *state.authors.value(commit.author),
+                *state.seals.value(row.sealed),
+                *state.schemas.value(row.schema),
+            )
         };
-        let at = Location { file: commit.file, offset: row.head_offset };
+        let at = Location {
+            file: commit.file,
+            offset: row.head_offset,
+        };
         let mut head = vec![0; row.head_bytes.into()];
         self.log.read(at, &mut head)?;
         if leaf_hash(&head) != row.event_hash {
-            return Err(ReadError::Damaged { at, why: "an event head does not match its verified hash" });
+            return Err(ReadError::Damaged {
+                at,
+                why: "an event head does not match its verified hash",
+            });
         }
-        let (event, prefix) = EventHead::decode(&head).map_err(|_| ReadError::Damaged { at, why: "an event head does not decode" })?;
+        let (event, prefix) = EventHead::decode(&head).map_err(|_| ReadError::Damaged {
+            at,
+            why: "an event head does not decode",
+        })?;
         head.truncate(prefix);
-        let version = Version { seq: row.seq.into(), event: row.event.into() };
-        let content = Location { file: commit.file, offset: row.content_offset };
-        let sought = Sought { version, event, prefix: head, commit, author: writer, content, scope, epoch };
-        let plaintext = self.open(author, &sought)?;
-        Ok(Opened { version, schema, scope, author: writer, order_time_ms: commit.order_time_ms, content: plaintext })
+        let version = Version {
+            seq: row.seq.into(),
+            event: row.event.into(),
+        };
+        let content = Location {
+            file: commit.file,
+            offset: row.content_offset,
+        };
+        let sought = Sought {
+            version,
+            event,
+            prefix: head,
+            commit,
+            author: writer,
+            content,
+            scope,
+            epoch,
+        };
+        let plaintext = self.open_sought(author, &sought)?;
+        Ok(Opened {
+            version,
+            schema,
+            scope,
+            author: writer,
+            order_time_ms: commit.order_time_ms,
+            content: plaintext,
+        })
     }
 
-    fn open(&self, author: &Author, sought: &Sought) -> Result<Vec<u8>, ReadError> {
-        let Sought { version, event, prefix, commit, author: writer, content: at, scope, epoch } = sought;
+    fn open_sought(&self, author: &Author, sought: &Sought) -> Result<Vec<u8>, ReadError> {
+        let Sought {
+            version,
+            event,
+            prefix,
+            commit,
+            author: writer,
+            content: at,
+            scope,
+            epoch,
+        } = sought;
         let damaged = |why| ReadError::Damaged { at: *at, why };
-        let signed = event.content.ok_or_else(|| damaged("the event has no content"))?;
+        let signed = event
+            .content
+            .ok_or_else(|| damaged("the event has no content"))?;
         let mut sealed = vec![0; signed.bytes as usize];
         self.log.read(*at, &mut sealed)?;
         // Before any key is touched: decryption is not authorship.
@@ -129,30 +180,58 @@ impl Local {
             return Err(damaged("a body does not match its signed hash"));
         }
         let key = self.seal_key(author, commit, version.seq, *scope, *epoch)?;
-        let part = PartAt { event: version.event, part: Part::Content };
+        let part = PartAt {
+            event: version.event,
+            part: Part::Content,
+        };
         let chain = self.chain_in(version.seq);
         let mut ad = Vec::with_capacity(128 + prefix.len());
-        PartContext { chain: &chain.0, author: writer, salt: &commit.salt }.ad(part, prefix, &mut ad);
-        let plaintext = key.open(part, &ad, &mut sealed).map_err(|_| damaged("a body does not open under its key"))?;
-        let (start, end) = (sealed_offset(part), plaintext);
-        sealed.truncate(start + end);
-        sealed.drain(..start);
-        Ok(sealed)
+        PartContext {
+            chain: &chain.0,
+            author: writer,
+            salt: &commit.salt,
+        }
+        .ad(part, prefix, &mut ad);
+        let plaintext = key
+            .open(part, &ad, &mut sealed)
+            .map_err(|_| damaged("a body does not open under its key"))?;
+        Ok(plaintext.to_vec())
     }
 
     /// The seal key of a commit, after its read key was checked against the commitment in the signed head.
-    fn seal_key(&self, author: &Author, commit: &CommitRow, seq: u64, scope: RecordKey, epoch: Epoch) -> Result<Arc<SealKey>, ReadError> {
+    fn seal_key(
+        &self,
+        author: &Author,
+        commit: &CommitRow,
+        seq: u64,
+        scope: RecordKey,
+        epoch: Epoch,
+    ) -> Result<Arc<SealKey>, ReadError> {
         let reader = u64::from_le_bytes(author.id().0[..8].try_into().expect("8 of 32 bytes"));
-        let id = SealKeyId { reader, seq: seq as u32, scope, epoch };
+        let id = SealKeyId {
+            reader,
+            seq: seq as u32,
+            scope,
+            epoch,
+        };
         if let Some(key) = self.seal_keys.get(&id) {
             return Ok(key);
         }
         let read = author.keyring.read_key(self, &scope, epoch)?;
-        let at = Location { file: commit.file, offset: commit.heads };
+        let at = Location {
+            file: commit.file,
+            offset: commit.heads,
+        };
         let info = self.commit_head(commit, seq)?;
-        let committed = info.commitments.iter().find(|entry| entry.scope == scope && entry.epoch == epoch);
+        let committed = info
+            .commitments
+            .iter()
+            .find(|entry| entry.scope == scope && entry.epoch == epoch);
         if committed.map(|entry| entry.commitment) != Some(read.commitment(&commit.salt)) {
-            return Err(ReadError::Damaged { at, why: "the read key is not the one that the commit was sealed under" });
+            return Err(ReadError::Damaged {
+                at,
+                why: "the read key is not the one that the commit was sealed under",
+            });
         }
         let key = Arc::new(read.seal_key(&commit.salt));
         self.seal_keys.insert(id, key.clone());
@@ -162,7 +241,10 @@ impl Local {
     /// The head of a commit, read back and matched with the chain's leaf.
     fn commit_head(&self, commit: &CommitRow, seq: u64) -> Result<CommitHead, ReadError> {
         const HEAD_BYTES_GUESS: u32 = 1024;
-        let at = Location { file: commit.file, offset: commit.heads };
+        let at = Location {
+            file: commit.file,
+            offset: commit.heads,
+        };
         let damaged = |why| ReadError::Damaged { at, why };
         let mut bytes = vec![0; commit.heads_bytes.min(HEAD_BYTES_GUESS) as usize];
         self.log.read(at, &mut bytes)?;
@@ -173,10 +255,18 @@ impl Local {
             self.log.read(at, &mut bytes)?;
         }
         let mut reader = crate::codec::Reader::new(&bytes);
-        let order_time_ms = reader.u64().map_err(|_| damaged("a commit head does not decode"))?;
-        let head = reader.bytes(bytes.len()).map_err(|_| damaged("a commit head does not decode"))?;
+        let order_time_ms = reader
+            .u64()
+            .map_err(|_| damaged("a commit head does not decode"))?;
+        let head = reader
+            .bytes(bytes.len())
+            .map_err(|_| damaged("a commit head does not decode"))?;
         let id = crate::head::commit_id(&self.chain_in(seq), head);
-        if chain_leaf(seq, order_time_ms, &id) != self.with_state(|state| state.tree.leaf(seq)) {
+        if chain_leaf(seq, order_time_ms, &id)
+            != self
+                .with_state(|state| state.tree.leaf(seq))
+                .unwrap_or(ate_crypto::Hash::ZERO)
+        {
             return Err(damaged("a commit does not match the chain's leaf"));
         }
         CommitHead::decode(head).map_err(|_| damaged("a commit head does not decode"))
@@ -184,7 +274,11 @@ impl Local {
 
     /// The chain id that commit `seq` was sealed and hashed under.
     fn chain_in(&self, seq: u64) -> ChainId {
-        if seq == 0 { ChainId::UNBORN } else { self.chain() }
+        if seq == 0 {
+            ChainId::UNBORN
+        } else {
+            self.chain()
+        }
     }
 
     /// A whole commit, read back and matched with the chain's leaf.
@@ -204,14 +298,36 @@ impl Local {
         })
     }
 
-    fn with_commit<T>(&self, seq: u64, use_it: impl FnOnce(Commit<crate::commit::Unverified>, u64, u64, u64) -> T) -> Result<T, ReadError> {
-        let row = self.with_state(|state| state.commits.get(seq as usize).copied()).ok_or(ReadError::NotFound { key: RecordKey::ROOT })?;
-        let at = Location { file: row.file, offset: row.frame };
+    fn with_commit<T>(
+        &self,
+        seq: u64,
+        use_it: impl FnOnce(Commit<crate::commit::Unverified>, u64, u64, u64) -> T,
+    ) -> Result<T, ReadError> {
+        let row = self
+            .with_state(|state| state.commits.get(seq as usize).copied())
+            .ok_or(ReadError::NotFound {
+                key: RecordKey::ROOT,
+            })?;
+        let at = Location {
+            file: row.file,
+            offset: row.frame,
+        };
         let damaged = |why| ReadError::Damaged { at, why };
         let mut heads = vec![0; row.heads_bytes as usize];
-        self.log.read(Location { file: row.file, offset: row.heads }, &mut heads)?;
-        let commit = Commit::decode(&self.chain_in(seq), &heads).map_err(|_| damaged("a commit does not decode"))?;
-        if chain_leaf(seq, commit.order_time_ms, &commit.id) != self.with_state(|state| state.tree.leaf(seq)) {
+        self.log.read(
+            Location {
+                file: row.file,
+                offset: row.heads,
+            },
+            &mut heads,
+        )?;
+        let commit = Commit::decode(&self.chain_in(seq), &heads)
+            .map_err(|_| damaged("a commit does not decode"))?;
+        if chain_leaf(seq, commit.order_time_ms, &commit.id)
+            != self
+                .with_state(|state| state.tree.leaf(seq))
+                .unwrap_or(ate_crypto::Hash::ZERO)
+        {
             return Err(damaged("a commit does not match the chain's leaf"));
         }
         let mut root = ate_crypto::merkle::RootBuilder::default();
@@ -220,7 +336,12 @@ impl Local {
             return Err(damaged("events do not hash to the signed root"));
         }
         let sum = |body: fn(&EventHead) -> Option<crate::event::BodyHash>| {
-            commit.events.iter().filter_map(|event| body(&event.head)).map(|body| u64::from(body.bytes)).sum::<u64>()
+            commit
+                .events
+                .iter()
+                .filter_map(|event| body(&event.head))
+                .map(|body| u64::from(body.bytes))
+                .sum::<u64>()
         };
         let (metas, contents) = (sum(|head| head.meta), sum(|head| head.content));
         Ok(use_it(commit, heads.len() as u64, metas, contents))
@@ -229,7 +350,12 @@ impl Local {
     /// One event, proved through its commit.
     pub(crate) fn event_at(&self, at: Version) -> Result<EventHead, ReadError> {
         let info = self.commit_at(at.seq)?;
-        info.events.into_iter().nth(at.event as usize).ok_or(ReadError::NotFound { key: RecordKey::ROOT })
+        info.events
+            .into_iter()
+            .nth(at.event as usize)
+            .ok_or(ReadError::NotFound {
+                key: RecordKey::ROOT,
+            })
     }
 
     /// The versions of a record, newest first, down to its creation.
@@ -239,44 +365,78 @@ impl Local {
     ///
     /// # Cost
     /// One commit read back for each version.
-    pub fn history(&self, key: &RecordKey, mut visit: impl FnMut(&HistoryEntry) -> std::ops::ControlFlow<()>) -> Result<(), ReadError> {
-        let mut at = self.record(key).ok_or(ReadError::NotFound { key: *key })?.version;
+    pub fn history(
+        &self,
+        key: &RecordKey,
+        mut visit: impl FnMut(&HistoryEntry) -> std::ops::ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let mut at = self
+            .record(key)
+            .ok_or(ReadError::NotFound { key: *key })?
+            .version;
         loop {
             let info = self.commit_at(at.seq)?;
-            let event = info.events.get(at.event as usize).filter(|event| event.target() == Some(*key));
+            let event = info
+                .events
+                .get(at.event as usize)
+                .filter(|event| event.target() == Some(*key));
             let event = event.ok_or(ReadError::NotFound { key: *key })?;
             let (live, supersedes) = match &event.change {
-                Change::Create { supersedes, .. } | Change::Update { supersedes, .. } => (true, *supersedes),
+                Change::Create { supersedes, .. } | Change::Update { supersedes, .. } => {
+                    (true, *supersedes)
+                }
                 Change::Remove { supersedes, .. } => (false, *supersedes),
                 _ => (true, Ref::Absent),
             };
             let content_bytes = event.content.map_or(0, |content| content.bytes);
-            let entry = HistoryEntry { version: at, live, author: info.head.author, order_time_ms: info.order_time_ms, content_bytes, supersedes };
+            let entry = HistoryEntry {
+                version: at,
+                live,
+                author: info.head.author,
+                order_time_ms: info.order_time_ms,
+                content_bytes,
+                supersedes,
+            };
             if visit(&entry).is_break() {
                 return Ok(());
             }
             at = match supersedes {
                 Ref::Absent => return Ok(()),
                 Ref::At(version) => version,
-                Ref::Lane { number, event } => Version { seq: self.lane_commit(&info.head, number)?, event },
+                Ref::Lane { number, event } => Version {
+                    seq: self.lane_commit(&info.head, number)?,
+                    event,
+                },
             };
         }
     }
 
     fn lane_commit(&self, head: &CommitHead, number: u64) -> Result<u64, ReadError> {
         self.with_state(|state| {
-            let (author, lane) = (state.authors.find(&head.author)?, state.lane_ids.find(&head.lane)?);
-            state.commits.iter().rposition(|row| row.author == author && row.lane == lane && row.number == number)
+            let (author, lane) = (
+                state.authors.find(&head.author)?,
+                state.lane_ids.find(&head.lane)?,
+            );
+            state
+                .commits
+                .iter()
+                .rposition(|row| row.author == author && row.lane == lane && row.number == number)
         })
         .map(|seq| seq as u64)
-        .ok_or(ReadError::NotFound { key: RecordKey::ROOT })
+        .ok_or(ReadError::NotFound {
+            key: RecordKey::ROOT,
+        })
     }
 
     /// The version of a record that stood at `position`; `None` if it did not exist then.
     ///
     /// # Errors
     /// As [`Local::history`].
-    pub fn version_at(&self, key: &RecordKey, position: Position) -> Result<Option<Version>, ReadError> {
+    pub fn version_at(
+        &self,
+        key: &RecordKey,
+        position: Position,
+    ) -> Result<Option<Version>, ReadError> {
         let mut found = None;
         match self.history(key, |entry| {
             if entry.version.seq >= position.0 {
@@ -298,16 +458,32 @@ impl Local {
     ///
     /// # Cost
     /// The whole commit is read back and hashed, and its key is found by trying the scopes that it names.
-    pub fn open_version(&self, author: &Author, key: &RecordKey, version: Version) -> Result<Opened, ReadError> {
+    pub fn open_version(
+        &self,
+        author: &Author,
+        key: &RecordKey,
+        version: Version,
+    ) -> Result<Opened, ReadError> {
         let info = self.commit_at(version.seq)?;
-        let event = info.events.get(version.event as usize).filter(|event| event.target() == Some(*key)).ok_or(ReadError::NotFound { key: *key })?;
+        let event = info
+            .events
+            .get(version.event as usize)
+            .filter(|event| event.target() == Some(*key))
+            .ok_or(ReadError::NotFound { key: *key })?;
         let schema = match &event.change {
             Change::Create { schema, .. } | Change::Update { schema, .. } => *schema,
             _ => return Err(ReadError::NotFound { key: *key }),
         };
         let signed = event.content.ok_or(ReadError::NotFound { key: *key })?;
-        let (row, crc) = (self.with_state(|state| state.commits[version.seq as usize]), 4);
-        let before: u32 = info.events[..version.event as usize].iter().filter_map(|event| event.content).map(|content| content.bytes + crc).sum();
+        let (row, crc) = (
+            self.with_state(|state| state.commits[version.seq as usize]),
+            4,
+        );
+        let before: u32 = info.events[..version.event as usize]
+            .iter()
+            .filter_map(|event| event.content)
+            .map(|content| content.bytes + crc)
+            .sum();
         let offset = row.heads + row.heads_bytes + crc + info.meta_bytes as u32 + crc + before;
         let mut prefix = Vec::new();
         event.encode_prefix(event.meta.is_some(), true, &mut prefix);
@@ -319,14 +495,24 @@ impl Local {
                 prefix: prefix.clone(),
                 commit: row,
                 author: info.head.author,
-                content: Location { file: row.file, offset },
+                content: Location {
+                    file: row.file,
+                    offset,
+                },
                 scope: commitment.scope,
                 epoch: commitment.epoch,
             };
-            match self.open(author, &sought) {
+            match self.open_sought(author, &sought) {
                 Ok(content) => {
                     let (author, order_time_ms) = (info.head.author, info.order_time_ms);
-                    return Ok(Opened { version, schema, scope: commitment.scope, author, order_time_ms, content });
+                    return Ok(Opened {
+                        version,
+                        schema,
+                        scope: commitment.scope,
+                        author,
+                        order_time_ms,
+                        content,
+                    });
                 }
                 Err(error) => last = error,
             }
@@ -335,21 +521,65 @@ impl Local {
         Err(last)
     }
 
-    /// Opens a sealed name of a confirmed commit; `None` if the key is not held or the bytes are not what was signed.
-    pub fn open_name(&self, author: &Author, commit: &ConfirmedCommit<'_>, name: &SealedName<'_>) -> Option<Vec<u8>> {
-        let scope = commit.changes().get(name.change)?.name_scope;
-        let key = author.keyring.held_key(&scope, name.epoch)?.seal_key(commit.salt());
-        self.open_sealed_name(&key, commit, name)
-    }
-
-    fn open_sealed_name(&self, key: &SealKey, commit: &ConfirmedCommit<'_>, name: &SealedName<'_>) -> Option<Vec<u8>> {
-        let part = PartAt { event: name.event, part: Part::Meta };
-        let mut ad = Vec::with_capacity(128 + name.prefix.len());
+    /// Opens the names in a confirmed commit, with keys that are held already, and shows each with its change. Names whose key is not held are counted.
+    ///
+    /// May be called by an [`Observer`](crate::Observer): it does not look at the state.
+    pub fn open_names(
+        &self,
+        author: &Author,
+        commit: &ConfirmedCommit<'_>,
+        mut visit: impl FnMut(&RowChange, &str, &str),
+    ) -> usize {
+        author.keyring.absorb(self, commit);
+        let mut prepared: Vec<(RecordKey, Option<SealKey>)> = Vec::new();
+        let (mut closed, mut ad) = (0, Vec::new());
         let (chain, writer) = (self.chain_in(commit.seq()), commit.author());
-        PartContext { chain: &chain.0, author: &writer, salt: commit.salt() }.ad(part, name.prefix, &mut ad);
-        let mut sealed = name.sealed.to_vec();
-        let plaintext = key.open(part, &ad, &mut sealed).ok()?;
-        let start = sealed_offset(part);
-        Some(sealed[start..start + plaintext].to_vec())
+        for name in commit.names() {
+            let change = &commit.changes()[name.change];
+            let scope = change.name_scope;
+            let at = prepared
+                .iter()
+                .position(|(known, _)| *known == scope)
+                .unwrap_or_else(|| {
+                    prepared.push((scope, name_key(author, commit, &scope, &name)));
+                    prepared.len() - 1
+                });
+            let part = PartAt {
+                event: name.event,
+                part: Part::Meta,
+            };
+            ad.clear();
+            PartContext {
+                chain: &chain.0,
+                author: &writer,
+                salt: commit.salt(),
+            }
+            .ad(part, name.prefix, &mut ad);
+            let mut sealed = name.sealed.to_vec();
+            let opened = prepared[at]
+                .1
+                .as_ref()
+                .and_then(|key| key.open(part, &ad, &mut sealed).ok());
+            match opened.and_then(crate::draft::parse_meta) {
+                Some((collection, name)) => visit(change, collection, name),
+                None => closed += 1,
+            }
+        }
+        closed
     }
+}
+
+/// The key that a commit's names in one scope are sealed under, if it is held and is the one that the signed head commits to.
+fn name_key(
+    author: &Author,
+    commit: &ConfirmedCommit<'_>,
+    scope: &RecordKey,
+    name: &SealedName<'_>,
+) -> Option<SealKey> {
+    let read = author.keyring.held_key(scope, name.epoch)?;
+    let committed = commit
+        .commitments
+        .iter()
+        .find(|entry| entry.scope == *scope)?;
+    (committed.commitment == read.commitment(commit.salt())).then(|| read.seal_key(commit.salt()))
 }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ate_crypto::{Hash, KeyId, Signature, Who};
-use ate_log::{Cursor, Frame, FrameKind, Log, Location, Placed};
+use ate_log::{Cursor, Frame, FrameKind, Location, Log, Placed};
 
 use crate::commit::{Commit, PART_CONTENTS, PART_HEADS, PART_METAS, Verified};
 use crate::committer::{Committer, apply};
@@ -18,6 +18,7 @@ use crate::ids::{ChainId, LaneId, Position};
 use crate::local::Local;
 use crate::ports::Observer;
 use crate::proof::{Proof, verify_batch};
+use crate::rest::Rest;
 use crate::state::State;
 
 /// How much a load proves.
@@ -80,7 +81,15 @@ pub(crate) struct Replay<'a> {
 
 impl<'a> Replay<'a> {
     pub(crate) fn new(chain: ChainId, depth: Depth, progress: &'a mut dyn FnMut(&Proved)) -> Self {
-        Self { chain, depth, open: None, runs: HashMap::new(), first: None, proved: Proved::default(), progress }
+        Self {
+            chain,
+            depth,
+            open: None,
+            runs: HashMap::new(),
+            first: None,
+            proved: Proved::default(),
+            progress,
+        }
     }
 
     /// Takes one frame of the chain. `confirm` makes a judged commit part of the state.
@@ -93,15 +102,30 @@ impl<'a> Replay<'a> {
         match frame.kind {
             FrameKind::Proof => self.proof(state, frame),
             FrameKind::Commit => self.commit(state, frame, confirm),
-            _ => Err(self.damaged(state, frame.at, "a frame of a kind that this chain cannot have")),
+            _ => Err(self.damaged(
+                state,
+                frame.at,
+                "a frame of a kind that this chain cannot have",
+            )),
         }
     }
 
     fn proof(&mut self, state: &State, frame: &Frame<'_>) -> Result<(), OpenError> {
-        let bytes = frame.part(0).filter(|_| frame.part_count() == 1).ok_or_else(|| self.damaged(state, frame.at, "a proof frame has one part"))?;
-        let proof = Proof::decode(bytes).map_err(|source| OpenError::Format { chain: self.chain, at: frame.at, source })?;
+        let bytes = frame
+            .part(0)
+            .filter(|_| frame.part_count() == 1)
+            .ok_or_else(|| self.damaged(state, frame.at, "a proof frame has one part"))?;
+        let proof = Proof::decode(bytes).map_err(|source| OpenError::Format {
+            chain: self.chain,
+            at: frame.at,
+            source,
+        })?;
         self.proved.proofs += 1;
-        self.open = Some(Open { author: proof.author, lane: proof.lane, commits: proof.commits.clone().into_iter() });
+        self.open = Some(Open {
+            author: proof.author,
+            lane: proof.lane,
+            commits: proof.commits.clone().into_iter(),
+        });
         if state.confirmed() == 0 {
             self.first = Some((proof, frame.at));
             return Ok(());
@@ -119,15 +143,36 @@ impl<'a> Replay<'a> {
         {
             self.verify(state, &proof.author, &run)?;
         }
-        self.runs.insert(key, Run { leaf, root, signature: proof.signature, at, seq: state.confirmed() });
+        self.runs.insert(
+            key,
+            Run {
+                leaf,
+                root,
+                signature: proof.signature,
+                at,
+                seq: state.confirmed(),
+            },
+        );
         Ok(())
     }
 
     fn verify(&mut self, state: &State, author: &KeyId, run: &Run) -> Result<(), OpenError> {
         self.proved.signatures += 1;
-        let damaged = |why| OpenError::Damaged { chain: self.chain, seq: run.seq, at: run.at, why };
-        let who: &Who = state.keys.get(author).ok_or_else(|| damaged("signed by a key that the chain does not know"))?;
-        if verify_batch(who, &run.root, &run.signature) { Ok(()) } else { Err(damaged("the signature does not hold")) }
+        let damaged = |why| OpenError::Damaged {
+            chain: self.chain,
+            seq: run.seq,
+            at: run.at,
+            why,
+        };
+        let who: &Who = state
+            .keys
+            .get(author)
+            .ok_or_else(|| damaged("signed by a key that the chain does not know"))?;
+        if verify_batch(who, &run.root, &run.signature) {
+            Ok(())
+        } else {
+            Err(damaged("the signature does not hold"))
+        }
     }
 
     fn verify_all(&mut self, state: &State) -> Result<(), OpenError> {
@@ -147,19 +192,50 @@ impl<'a> Replay<'a> {
         if frame.number != seq {
             return Err(self.damaged(state, frame.at, "commits are missing or out of order"));
         }
-        let too_short = || OpenError::Damaged { chain: self.chain, seq, at: frame.at, why: "a commit frame has two parts and its bodies" };
-        let (heads, metas) = (frame.part(PART_HEADS).ok_or_else(too_short)?, frame.part(PART_METAS).ok_or_else(too_short)?);
-        let under = if seq == 0 { ChainId::UNBORN } else { self.chain };
-        let commit = Commit::decode(&under, heads).map_err(|source| OpenError::Format { chain: self.chain, at: frame.at, source })?;
-        self.check_proved(state, &commit.id, &commit.head.author, &commit.head.lane, frame.at)?;
+        let too_short = || OpenError::Damaged {
+            chain: self.chain,
+            seq,
+            at: frame.at,
+            why: "a commit frame has two parts and its bodies",
+        };
+        let (heads, metas) = (
+            frame.part(PART_HEADS).ok_or_else(too_short)?,
+            frame.part(PART_METAS).ok_or_else(too_short)?,
+        );
+        let under = if seq == 0 {
+            ChainId::UNBORN
+        } else {
+            self.chain
+        };
+        let commit = Commit::decode(&under, heads).map_err(|source| OpenError::Format {
+            chain: self.chain,
+            at: frame.at,
+            source,
+        })?;
+        self.check_proved(
+            state,
+            &commit.id,
+            &commit.head.author,
+            &commit.head.lane,
+            frame.at,
+        )?;
         let bodies = self.depth != Depth::Heads;
         let mut parts = frame.parts().skip(PART_CONTENTS);
         let contents = |_: usize| parts.next().map(|(_, bytes)| bytes);
-        let commit = commit.verify(metas, contents, bodies).map_err(|why| self.damaged(state, frame.at, why))?;
+        let commit = commit
+            .verify(metas, contents, bodies)
+            .map_err(|why| self.damaged(state, frame.at, why))?;
         if seq == 0 {
             self.genesis(state, &commit, frame.at)?;
         }
-        let ordered = state.propose(&commit).map_err(|source| OpenError::Invalid { chain: self.chain, seq, at: frame.at, source })?;
+        let ordered = state
+            .propose(&commit)
+            .map_err(|source| OpenError::Invalid {
+                chain: self.chain,
+                seq,
+                at: frame.at,
+                source,
+            })?;
         if let Some((proof, at)) = self.first.take() {
             self.cover(state, proof, at)?;
         }
@@ -167,13 +243,23 @@ impl<'a> Replay<'a> {
             self.verify_all(state)?;
         }
         let parts = frame.parts().next().map_or(frame.at, |(at, _)| at);
-        let placed = Placed { frame: frame.at, parts, next: frame.next };
+        let placed = Placed {
+            frame: frame.at,
+            parts,
+            next: frame.next,
+        };
         confirm(state, &commit, heads, metas, &placed);
         self.proved.commits += 1;
         self.proved.events += commit.events.len() as u64;
         if bodies {
-            let body_bytes = commit.events.iter().flat_map(|event| [event.head.meta, event.head.content]).flatten();
-            let (count, bytes) = body_bytes.fold((0, 0), |(count, bytes), body| (count + 1, bytes + u64::from(body.bytes)));
+            let body_bytes = commit
+                .events
+                .iter()
+                .flat_map(|event| [event.head.meta, event.head.content])
+                .flatten();
+            let (count, bytes) = body_bytes.fold((0, 0), |(count, bytes), body| {
+                (count + 1, bytes + u64::from(body.bytes))
+            });
             self.proved.bodies += count;
             self.proved.body_bytes += bytes;
         }
@@ -182,15 +268,37 @@ impl<'a> Replay<'a> {
     }
 
     /// The commit is the next one that the open proof names, by its author and lane.
-    fn check_proved(&mut self, state: &State, id: &Hash, author: &KeyId, lane: &LaneId, at: Location) -> Result<(), OpenError> {
-        let proved = self.open.as_mut().is_some_and(|open| open.author == *author && open.lane == *lane && open.commits.next() == Some(*id));
-        if proved { Ok(()) } else { Err(self.damaged(state, at, "no proof covers this commit")) }
+    fn check_proved(
+        &mut self,
+        state: &State,
+        id: &Hash,
+        author: &KeyId,
+        lane: &LaneId,
+        at: Location,
+    ) -> Result<(), OpenError> {
+        let proved = self.open.as_mut().is_some_and(|open| {
+            open.author == *author && open.lane == *lane && open.commits.next() == Some(*id)
+        });
+        if proved {
+            Ok(())
+        } else {
+            Err(self.damaged(state, at, "no proof covers this commit"))
+        }
     }
 
     /// The chain id is the id of this commit, and its author is the root that it names.
-    fn genesis(&mut self, state: &State, commit: &Commit<Verified>, at: Location) -> Result<(), OpenError> {
+    fn genesis(
+        &mut self,
+        state: &State,
+        commit: &Commit<Verified>,
+        at: Location,
+    ) -> Result<(), OpenError> {
         if commit.id != self.chain.0 {
-            return Err(self.damaged(state, at, "the genesis commit is not the one that the chain is named after"));
+            return Err(self.damaged(
+                state,
+                at,
+                "the genesis commit is not the one that the chain is named after",
+            ));
         }
         match commit.events.first().map(|event| &event.head.change) {
             Some(Change::Genesis(_)) => Ok(()),
@@ -199,7 +307,12 @@ impl<'a> Replay<'a> {
     }
 
     fn damaged(&self, state: &State, at: Location, why: &'static str) -> OpenError {
-        OpenError::Damaged { chain: self.chain, seq: state.confirmed(), at, why }
+        OpenError::Damaged {
+            chain: self.chain,
+            seq: state.confirmed(),
+            at,
+            why,
+        }
     }
 
     /// Ends the replay: every run that is still open is verified.
@@ -247,7 +360,12 @@ impl Local {
     ///
     /// # Cost
     /// Without a sealed state linear in the log; with one, in what was written since.
-    pub fn open(committer: &Arc<Committer>, chain: ChainId, rest: Option<Rest>, observer: Option<Arc<dyn Observer>>) -> Result<Arc<Self>, OpenError> {
+    pub fn open(
+        committer: &Arc<Committer>,
+        chain: ChainId,
+        rest: Option<Rest>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Arc<Self>, OpenError> {
         let log = committer.log().clone();
         let (state, from) = match rest {
             Some(rest) => (rest.state, rest.cursor),
@@ -255,7 +373,11 @@ impl Local {
         };
         let sealed = state.confirmed();
         if from > log.durable() {
-            return Err(OpenError::RolledBack { chain, found: 0, sealed });
+            return Err(OpenError::RolledBack {
+                chain,
+                found: 0,
+                sealed,
+            });
         }
         let local = Self::assemble(committer.clone(), state, None);
         if let Some(observer) = observer {
@@ -270,9 +392,16 @@ impl Local {
 
     fn catch_up_from(&self, from: Cursor) -> Result<Cursor, OpenError> {
         let mut state = self.state.write();
-        let (_, end) = replay(&*self.log, &mut state, from, Depth::Heads, &mut |_| {}, &mut |state, commit, heads, metas, placed| {
-            apply(self, state, commit, heads, metas, placed);
-        })?;
+        let (_, end) = replay(
+            &*self.log,
+            &mut state,
+            from,
+            Depth::Heads,
+            &mut |_| {},
+            &mut |state, commit, heads, metas, placed| {
+                apply(self, state, commit, heads, metas, placed);
+            },
+        )?;
         drop(state);
         *self.read_to.lock() = end;
         Ok(end)
@@ -293,22 +422,35 @@ impl Local {
     ///
     /// # Errors
     /// [`OpenError`] with chain, commit, file and offset of the first thing that does not hold.
-    pub fn verify(log: &dyn Log, chain: ChainId, depth: Depth, mut progress: impl FnMut(&Proved)) -> Result<(Proved, Position, Hash), OpenError> {
+    pub fn verify(
+        log: &dyn Log,
+        chain: ChainId,
+        depth: Depth,
+        mut progress: impl FnMut(&Proved),
+    ) -> Result<(Proved, Position, Hash), OpenError> {
         let mut state = State::new(chain);
-        let mut confirm = |state: &mut State, _: &Commit<Verified>, heads: &[u8], metas: &[u8], placed: &Placed| {
+        let mut confirm = |state: &mut State,
+                           _: &Commit<Verified>,
+                           heads: &[u8],
+                           metas: &[u8],
+                           placed: &Placed| {
             state.confirm_next(placed, heads.len() as u32, metas.len() as u32, |_, _| {});
         };
-        let (proved, _) = replay(log, &mut state, log.start(), depth, &mut progress, &mut confirm)?;
+        let (proved, _) = replay(
+            log,
+            &mut state,
+            log.start(),
+            depth,
+            &mut progress,
+            &mut confirm,
+        )?;
         if state.confirmed() == 0 {
             return Err(OpenError::NotFound { chain });
         }
-        Ok((proved, Position(state.confirmed()), state.root_at(state.confirmed())))
+        Ok((
+            proved,
+            Position(state.confirmed()),
+            state.root_at(state.confirmed()),
+        ))
     }
-}
-
-/// A state at rest, read from a sealed file.
-pub struct Rest {
-    pub(crate) state: State,
-    /// Where the log goes on.
-    pub(crate) cursor: Cursor,
 }

@@ -88,7 +88,10 @@ pub(crate) fn check(state: &State, commit: &Commit<Verified>, seq: u64) -> Resul
         targets: HashMap::with_capacity(commit.events.len()),
         scopes: HashMap::new(),
         last_parent: None,
-        effects: Effects { rows: Vec::with_capacity(commit.events.len()), ..Effects::default() },
+        effects: Effects {
+            rows: Vec::with_capacity(commit.events.len()),
+            ..Effects::default()
+        },
         content_start: 0,
     };
     if seq == 0 {
@@ -114,15 +117,28 @@ impl Check<'_> {
     /// The first commit: it makes the root record and its scope, grants the scope's keys, and is signed by the root it names.
     fn genesis(&mut self) -> Result<(), Reject> {
         let head = &self.commit.head;
-        let Some((first, rest)) = self.commit.events.split_first() else { return Err(invalid("a chain begins with a genesis event")) };
-        let Change::Genesis(genesis) = &first.head.change else { return Err(invalid("a chain begins with a genesis event")) };
+        let Some((first, rest)) = self.commit.events.split_first() else {
+            return Err(invalid("a chain begins with a genesis event"));
+        };
+        let Change::Genesis(genesis) = &first.head.change else {
+            return Err(invalid("a chain begins with a genesis event"));
+        };
         if genesis.root.id() != head.author {
             return Err(invalid("the genesis is not signed by the root it names"));
         }
-        if head.number != 1 || head.after != 0 || head.seen != (Seen { size: 0, root: self.state.root_at(0) }) {
+        if head.number != 1
+            || head.after != 0
+            || head.seen
+                != (Seen {
+                    size: 0,
+                    root: self.state.root_at(0),
+                })
+        {
             return Err(invalid("a genesis has seen nothing"));
         }
-        let (Some(write), Some(read)) = (&first.head.write, &first.head.read) else { return Err(invalid("a genesis needs both policies")) };
+        let (Some(write), Some(read)) = (&first.head.write, &first.head.read) else {
+            return Err(invalid("a genesis needs both policies"));
+        };
         if matches!(write, WritePolicy::Inherit) {
             return Err(invalid("the root record cannot inherit"));
         }
@@ -133,12 +149,27 @@ impl Check<'_> {
         for (event, index) in rest.iter().zip(1..) {
             match &event.head.change {
                 Change::Grant(grant) if grant.scope == RecordKey::ROOT && grant.epoch == 1 => {
-                    scope.grants.push(GrantFacts { epoch: 1, recipient: grant.recipient, at: crate::ids::Version { seq: 0, event: index } });
+                    scope.grants.push(GrantFacts {
+                        epoch: 1,
+                        recipient: grant.recipient,
+                        at: crate::ids::Version {
+                            seq: 0,
+                            event: index,
+                        },
+                    });
                 }
-                _ => return Err(invalid("only grants of the root scope may follow a genesis event")),
+                _ => {
+                    return Err(invalid(
+                        "only grants of the root scope may follow a genesis event",
+                    ));
+                }
             }
         }
-        if head.commitments.iter().any(|commitment| commitment.scope != RecordKey::ROOT || commitment.epoch != 1) {
+        if head
+            .commitments
+            .iter()
+            .any(|commitment| commitment.scope != RecordKey::ROOT || commitment.epoch != 1)
+        {
             return Err(invalid("a genesis knows one scope"));
         }
         self.effects.rows.push((
@@ -162,7 +193,10 @@ impl Check<'_> {
         ));
         self.effects.keys.push(genesis.root.clone());
         self.effects.genesis = Some(Arc::new((**genesis).clone()));
-        self.effects.lane_book = Some(LaneBook { lanes: vec![head.lane], dropped_at: 0 });
+        self.effects.lane_book = Some(LaneBook {
+            lanes: vec![head.lane],
+            dropped_at: 0,
+        });
         self.scopes.insert(RecordKey::ROOT, scope);
         Ok(())
     }
@@ -171,7 +205,9 @@ impl Check<'_> {
     fn lane(&mut self) -> Result<(), Reject> {
         let head = &self.commit.head;
         if self.state.keys.get(&head.author).is_none() {
-            return Err(Reject::UnknownAuthor { author: head.author });
+            return Err(Reject::UnknownAuthor {
+                author: head.author,
+            });
         }
         if head.seen.size > self.seq || head.seen.root != self.state.root_at(head.seen.size) {
             return Err(Reject::Seen);
@@ -182,7 +218,10 @@ impl Check<'_> {
         match self.state.lanes.get(&(head.author, head.lane)) {
             Some(lane) => {
                 if head.number <= lane.last {
-                    return Err(Reject::Spent { number: head.number, last: lane.last });
+                    return Err(Reject::Spent {
+                        number: head.number,
+                        last: lane.last,
+                    });
                 }
                 if head.seen.size < lane.seen.size {
                     return Err(Reject::Seen);
@@ -199,13 +238,25 @@ impl Check<'_> {
 
     fn new_lane(&mut self) -> Result<(), Reject> {
         let head = &self.commit.head;
-        let mut book = self.state.lane_books.get(&head.author).map(|book| (**book).clone()).unwrap_or_default();
+        let mut book = self
+            .state
+            .lane_books
+            .get(&head.author)
+            .map(|book| (**book).clone())
+            .unwrap_or_default();
         if head.seen.size < book.dropped_at {
             return Err(Reject::Seen);
         }
         if book.lanes.len() == LANES_MAX {
-            let last_used = |lane: &crate::ids::LaneId| self.state.lanes.get(&(head.author, *lane)).map_or(0, |lane| lane.seq);
-            let oldest = (0..book.lanes.len()).min_by_key(|&index| last_used(&book.lanes[index])).expect("the book is full");
+            let last_used = |lane: &crate::ids::LaneId| {
+                self.state
+                    .lanes
+                    .get(&(head.author, *lane))
+                    .map_or(0, |lane| lane.seq)
+            };
+            let oldest = (0..book.lanes.len())
+                .min_by_key(|&index| last_used(&book.lanes[index]))
+                .expect("the book is full");
             book.lanes.remove(oldest);
             book.dropped_at = self.seq;
         }
@@ -224,13 +275,24 @@ impl Check<'_> {
                     self.needs_write(&rotate.scope)?;
                     let scope = self.scope_mut(rotate.scope)?;
                     if rotate.epoch != scope.epoch.wrapping_add(1) {
-                        return Err(Reject::StaleEpoch { scope: rotate.scope, current: scope.epoch });
+                        return Err(Reject::StaleEpoch {
+                            scope: rotate.scope,
+                            current: scope.epoch,
+                        });
                     }
-                    if scope.epochs.last().is_none_or(|facts| facts.public.is_some()) {
+                    if scope
+                        .epochs
+                        .last()
+                        .is_none_or(|facts| facts.public.is_some())
+                    {
                         return Err(invalid("a public scope has nothing to rotate"));
                     }
                     scope.epoch = rotate.epoch;
-                    scope.epochs.push(EpochFacts { commitment: Some(rotate.commitment), public: None, link: rotate.link });
+                    scope.epochs.push(EpochFacts {
+                        commitment: Some(rotate.commitment),
+                        public: None,
+                        link: rotate.link,
+                    });
                 }
                 // A record that becomes a scope opens its epoch before any grant of this commit is judged.
                 Change::Create { key, .. } | Change::Update { key, .. } => {
@@ -238,7 +300,9 @@ impl Check<'_> {
                     match &event.head.read {
                         Some(read) => self.change_scope(*key, read, create)?,
                         // A record that comes back without a scope of its own leaves the old one behind.
-                        None if create && self.state.scopes.get(key).is_some() => self.change_scope(*key, &ReadPolicy::Inherit, true)?,
+                        None if create && self.state.scopes.get(key).is_some() => {
+                            self.change_scope(*key, &ReadPolicy::Inherit, true)?
+                        }
                         None => {}
                     }
                 }
@@ -248,10 +312,21 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn change_scope(&mut self, key: RecordKey, read: &ReadPolicy, create: bool) -> Result<(), Reject> {
-        let known = self.scopes.get(&key).cloned().or_else(|| self.state.scopes.get(&key).map(|scope| (**scope).clone()));
+    fn change_scope(
+        &mut self,
+        key: RecordKey,
+        read: &ReadPolicy,
+        create: bool,
+    ) -> Result<(), Reject> {
+        let known = self
+            .scopes
+            .get(&key)
+            .cloned()
+            .or_else(|| self.state.scopes.get(&key).map(|scope| (**scope).clone()));
         match read {
-            ReadPolicy::Inherit if key == RecordKey::ROOT => return Err(invalid("the root record cannot inherit")),
+            ReadPolicy::Inherit if key == RecordKey::ROOT => {
+                return Err(invalid("the root record cannot inherit"));
+            }
             ReadPolicy::Inherit => {
                 if let Some(mut scope) = known {
                     scope.active = false;
@@ -263,7 +338,9 @@ impl Check<'_> {
             _ => {
                 let mut scope = known.unwrap_or_default();
                 if scope.active && !create {
-                    return Err(invalid("the record is a scope already: rotate it, or let it inherit first"));
+                    return Err(invalid(
+                        "the record is a scope already: rotate it, or let it inherit first",
+                    ));
                 }
                 scope.begin(read);
                 self.scopes.insert(key, scope);
@@ -277,15 +354,26 @@ impl Check<'_> {
         for commitment in &self.commit.head.commitments {
             match self.scope(&commitment.scope) {
                 Some(scope) if scope.epoch == commitment.epoch => {}
-                Some(scope) => return Err(Reject::StaleEpoch { scope: commitment.scope, current: scope.epoch }),
-                None => return Err(Reject::NoRecord { key: commitment.scope }),
+                Some(scope) => {
+                    return Err(Reject::StaleEpoch {
+                        scope: commitment.scope,
+                        current: scope.epoch,
+                    });
+                }
+                None => {
+                    return Err(Reject::NoRecord {
+                        key: commitment.scope,
+                    });
+                }
             }
         }
         Ok(())
     }
 
     fn scope(&self, key: &RecordKey) -> Option<&Scope> {
-        self.scopes.get(key).or_else(|| self.state.scopes.get(key).map(|scope| &**scope))
+        self.scopes
+            .get(key)
+            .or_else(|| self.state.scopes.get(key).map(|scope| &**scope))
     }
 
     fn scope_mut(&mut self, key: RecordKey) -> Result<&mut Scope, Reject> {
@@ -300,8 +388,16 @@ impl Check<'_> {
     }
 
     fn event(&mut self, index: u32, event: &Event) -> Result<(), Reject> {
+        let state = self.state;
         match &event.head.change {
-            Change::Create { key, parent, collection, schema, supersedes, token: _ } => {
+            Change::Create {
+                key,
+                parent,
+                collection,
+                schema,
+                supersedes,
+                token: _,
+            } => {
                 let place = self.parent_place(parent)?;
                 self.may_create(key, parent, &place, supersedes)?;
                 let mut flags = flag::LIVE;
@@ -316,7 +412,12 @@ impl Check<'_> {
                     parent: *parent,
                     collection: *collection,
                     schema: *schema,
-                    write: event.head.write.as_ref().filter(|write| **write != WritePolicy::Inherit).map(|write| Arc::new(write.clone())),
+                    write: event
+                        .head
+                        .write
+                        .as_ref()
+                        .filter(|write| **write != WritePolicy::Inherit)
+                        .map(|write| Arc::new(write.clone())),
                     sealed: (place.scope, 0),
                     flags,
                     depth: place.depth + 1,
@@ -325,15 +426,19 @@ impl Check<'_> {
                 };
                 self.put(*key, row, event, place.scope)
             }
-            Change::Update { key, schema, supersedes } => {
-                let found = self.existing(key, supersedes)?;
+            Change::Update {
+                key,
+                schema,
+                supersedes,
+            } => {
+                let found = self.existing(state, key, supersedes)?;
                 if found.is(flag::DEFINES) {
                     return Err(invalid("a schema descriptor cannot change"));
                 }
                 self.update(*key, *schema, index, event, found)
             }
             Change::Remove { key, supersedes } => {
-                let found = self.existing(key, supersedes)?;
+                let found = self.existing(state, key, supersedes)?;
                 if *key == RecordKey::ROOT || found.is(flag::DEFINES) {
                     return Err(invalid("the root record and schema descriptors stay"));
                 }
@@ -359,12 +464,22 @@ impl Check<'_> {
             },
             Change::Grant(grant) => {
                 self.needs_write(&grant.scope)?;
-                let at = crate::ids::Version { seq: self.seq, event: index };
+                let at = crate::ids::Version {
+                    seq: self.seq,
+                    event: index,
+                };
                 let scope = self.scope_mut(grant.scope)?;
                 if grant.epoch != scope.epoch {
-                    return Err(Reject::StaleEpoch { scope: grant.scope, current: scope.epoch });
+                    return Err(Reject::StaleEpoch {
+                        scope: grant.scope,
+                        current: scope.epoch,
+                    });
                 }
-                scope.grants.push(GrantFacts { epoch: grant.epoch, recipient: grant.recipient, at });
+                scope.grants.push(GrantFacts {
+                    epoch: grant.epoch,
+                    recipient: grant.recipient,
+                    at,
+                });
                 Ok(())
             }
             Change::Require { key, version } => self.at_version(key, version),
@@ -372,19 +487,32 @@ impl Check<'_> {
         }
     }
 
-    fn may_create(&self, key: &RecordKey, parent: &RecordKey, place: &Place, supersedes: &Ref) -> Result<(), Reject> {
+    fn may_create(
+        &self,
+        key: &RecordKey,
+        parent: &RecordKey,
+        place: &Place,
+        supersedes: &Ref,
+    ) -> Result<(), Reject> {
         if !place.live {
             return Err(Reject::NoRecord { key: *parent });
         }
         if !place.may_write {
-            return Err(Reject::Denied { author: self.commit.head.author, key: *parent });
+            return Err(Reject::Denied {
+                author: self.commit.head.author,
+                key: *parent,
+            });
         }
         if place.depth >= DEPTH_MAX {
             return Err(invalid("records are at most 64 deep"));
         }
         self.at_version(key, supersedes)?;
         match self.state.find(key) {
-            Some(found) if found.is(flag::LIVE) => Err(Reject::Conflict { key: *key, expected: *supersedes, stored: Some(found.version()) }),
+            Some(found) if found.is(flag::LIVE) => Err(Reject::Conflict {
+                key: *key,
+                expected: *supersedes,
+                stored: Some(found.version()),
+            }),
             // A tombstone keeps its rights.
             Some(_) => self.needs_write(key),
             None => Ok(()),
@@ -392,18 +520,37 @@ impl Check<'_> {
     }
 
     /// A live record at the version that the event supersedes, writable by the author.
-    fn existing(&self, key: &RecordKey, supersedes: &Ref) -> Result<Found<'_>, Reject> {
+    fn existing<'s>(
+        &self,
+        state: &'s State,
+        key: &RecordKey,
+        supersedes: &Ref,
+    ) -> Result<Found<'s>, Reject> {
         self.at_version(key, supersedes)?;
-        let found = self.state.find(key).filter(|found| found.is(flag::LIVE)).ok_or(Reject::NoRecord { key: *key })?;
+        let found = state
+            .find(key)
+            .filter(|found| found.is(flag::LIVE))
+            .ok_or(Reject::NoRecord { key: *key })?;
         self.needs_write(key)?;
         Ok(found)
     }
 
-    fn update(&mut self, key: RecordKey, schema: SchemaTag, index: u32, event: &Event, found: Found<'_>) -> Result<(), Reject> {
+    fn update(
+        &mut self,
+        key: RecordKey,
+        schema: SchemaTag,
+        index: u32,
+        event: &Event,
+        found: Found<'_>,
+    ) -> Result<(), Reject> {
         let state = self.state;
         let parent = found.parent(state);
         // The name belongs to the scope above, the content to the record's own.
-        let above = if key == RecordKey::ROOT { RecordKey::ROOT } else { self.before(&parent)?.scope };
+        let above = if key == RecordKey::ROOT {
+            RecordKey::ROOT
+        } else {
+            self.before(&parent)?.scope
+        };
         let mut flags = found.flags();
         let own = match &event.head.read {
             None if found.is(flag::SCOPE) => key,
@@ -428,7 +575,9 @@ impl Check<'_> {
         }
         let write = match &event.head.write {
             None => found.write(state).map(|write| Arc::new(write.clone())),
-            Some(WritePolicy::Inherit) if key == RecordKey::ROOT => return Err(invalid("the root record cannot inherit")),
+            Some(WritePolicy::Inherit) if key == RecordKey::ROOT => {
+                return Err(invalid("the root record cannot inherit"));
+            }
             Some(WritePolicy::Inherit) => None,
             Some(write) => Some(Arc::new(write.clone())),
         };
@@ -448,13 +597,21 @@ impl Check<'_> {
             ..self.blank(index, event)
         };
         if event.head.content.is_none() && found.is(flag::CONTENT) {
-            return Err(invalid("an update of a record with content carries content"));
+            return Err(invalid(
+                "an update of a record with content carries content",
+            ));
         }
         self.put_sealed(key, row, event, own)
     }
 
     /// Finishes a creation: scope, schema, content.
-    fn put(&mut self, key: RecordKey, mut row: PendingRow, event: &Event, above: RecordKey) -> Result<(), Reject> {
+    fn put(
+        &mut self,
+        key: RecordKey,
+        mut row: PendingRow,
+        event: &Event,
+        above: RecordKey,
+    ) -> Result<(), Reject> {
         let own = match &event.head.read {
             None | Some(ReadPolicy::Inherit) => above,
             Some(_) => {
@@ -464,17 +621,28 @@ impl Check<'_> {
         };
         if event.head.defines {
             if event.head.content.is_none() || row.schema == SchemaTag::default() || own != above {
-                return Err(invalid("a schema descriptor is a plain record with content"));
+                return Err(invalid(
+                    "a schema descriptor is a plain record with content",
+                ));
             }
             self.scope_mut(own)?.define(row.schema);
         }
         self.put_sealed(key, row, event, own)
     }
 
-    fn put_sealed(&mut self, key: RecordKey, mut row: PendingRow, event: &Event, own: RecordKey) -> Result<(), Reject> {
+    fn put_sealed(
+        &mut self,
+        key: RecordKey,
+        mut row: PendingRow,
+        event: &Event,
+        own: RecordKey,
+    ) -> Result<(), Reject> {
         if let Some(content) = &event.head.content {
             let epoch = self.sealed_under(own)?;
-            if !self.scope(&own).is_some_and(|scope| scope.defines(&row.schema)) {
+            if !self
+                .scope(&own)
+                .is_some_and(|scope| scope.defines(&row.schema))
+            {
                 return Err(Reject::UnknownSchema { key });
             }
             row.sealed = (own, epoch);
@@ -520,7 +688,9 @@ impl Check<'_> {
         let commitments = &self.commit.head.commitments;
         match commitments.binary_search_by_key(&scope, |commitment| commitment.scope) {
             Ok(index) => Ok(commitments[index].epoch),
-            Err(_) => Err(invalid("a body is sealed under a key that the head does not commit to")),
+            Err(_) => Err(invalid(
+                "a body is sealed under a key that the head does not commit to",
+            )),
         }
     }
 
@@ -531,11 +701,20 @@ impl Check<'_> {
             (Ref::At(version), Some(found)) => found.version() == *version,
             (Ref::Lane { number, event }, Some(found)) => {
                 let head = &self.commit.head;
-                found.version().event == *event && found.came_from(self.state, &head.author, &head.lane, *number)
+                found.version().event == *event
+                    && found.came_from(self.state, &head.author, &head.lane, *number)
             }
             _ => false,
         };
-        if holds { Ok(()) } else { Err(Reject::Conflict { key: *key, expected: *version, stored: found.map(|found| found.version()) }) }
+        if holds {
+            Ok(())
+        } else {
+            Err(Reject::Conflict {
+                key: *key,
+                expected: *version,
+                stored: found.map(|found| found.version()),
+            })
+        }
     }
 
     fn needs_write(&self, key: &RecordKey) -> Result<(), Reject> {
@@ -543,7 +722,14 @@ impl Check<'_> {
         if self.state.find(key).is_none() && self.scopes.contains_key(key) {
             return Ok(());
         }
-        if self.before(key)?.may_write { Ok(()) } else { Err(Reject::Denied { author: self.commit.head.author, key: *key }) }
+        if self.before(key)?.may_write {
+            Ok(())
+        } else {
+            Err(Reject::Denied {
+                author: self.commit.head.author,
+                key: *key,
+            })
+        }
     }
 
     /// Rights and scope at a parent, which may be a record of this commit.
@@ -568,7 +754,13 @@ impl Check<'_> {
         let (mut may_write, mut scope, mut first) = (None, None, None);
         let mut at = *key;
         loop {
-            let created = if with_created { self.targets.get(&at).map(|&index| &self.effects.rows[index].1) } else { None };
+            let created = if with_created {
+                self.targets
+                    .get(&at)
+                    .map(|&index| &self.effects.rows[index].1)
+            } else {
+                None
+            };
             // An existing record that this commit updates counts as it was before.
             let found = match created {
                 Some(_) if self.state.find(&at).is_some() => self.state.find(&at),
@@ -580,8 +772,15 @@ impl Check<'_> {
                     if scope.is_none() && row.flags & flag::SCOPE != 0 {
                         scope = Some(at);
                     }
-                    if let (Some(may_write), Some(scope), Some((depth, live))) = (may_write, scope, first) {
-                        return Ok(Place { may_write, scope, depth, live });
+                    if let (Some(may_write), Some(scope), Some((depth, live))) =
+                        (may_write, scope, first)
+                    {
+                        return Ok(Place {
+                            may_write,
+                            scope,
+                            depth,
+                            live,
+                        });
                     }
                     at = row.parent;
                     continue;
@@ -597,7 +796,12 @@ impl Check<'_> {
                 scope = Some(at);
             }
             if let (Some(may_write), Some(scope), Some((depth, live))) = (may_write, scope, first) {
-                return Ok(Place { may_write, scope, depth, live });
+                return Ok(Place {
+                    may_write,
+                    scope,
+                    depth,
+                    live,
+                });
             }
             at = found.parent(self.state);
         }

@@ -43,8 +43,16 @@ impl Scope {
     pub(crate) fn begin(&mut self, policy: &ReadPolicy) -> bool {
         let facts = match policy {
             ReadPolicy::Inherit => return false,
-            ReadPolicy::Public { read, name } => EpochFacts { commitment: None, public: Some((*read, *name)), link: None },
-            ReadPolicy::Keys { commitment } => EpochFacts { commitment: Some(*commitment), public: None, link: None },
+            ReadPolicy::Public { read, name } => EpochFacts {
+                commitment: None,
+                public: Some((*read, *name)),
+                link: None,
+            },
+            ReadPolicy::Keys { commitment } => EpochFacts {
+                commitment: Some(*commitment),
+                public: None,
+                link: None,
+            },
         };
         self.active = true;
         self.epoch += 1;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use ate_crypto::merkle::{RootBuilder, leaf_hash};
-use ate_crypto::{Hash, Identity, Part, PartAt, PartContext, Random, Salt, SealKey, Suite, WrapInfo, sha256, wrap_keys};
+use ate_crypto::{
+    Hash, Identity, LinkInfo, Part, PartAt, PartContext, Random, Salt, SealKey, Suite, WrapInfo,
+    sha256, wrap_keys,
+};
 
 use crate::codec::put_varint;
 use crate::commit::{Commit, Event, Verified, encode_part_head};
@@ -44,7 +47,11 @@ pub(crate) struct Placing {
 impl Sealed {
     /// Bytes that the frame will take, without its own header.
     pub(crate) fn bytes(&self) -> usize {
-        self.heads.len() + self.metas.len() + self.contents.len() + 8 * self.content_bytes.len() + 512
+        self.heads.len()
+            + self.metas.len()
+            + self.contents.len()
+            + 8 * self.content_bytes.len()
+            + 512
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -52,8 +59,27 @@ impl Sealed {
     }
 
     /// Fills in what the batch decides and computes the commit id.
-    pub(crate) fn place(self, chain: &ChainId, lane: LaneId, number: u64, seen: Seen, order_time_ms: u64) -> Placing {
-        let Self { keyring, salt, commitments, mut events, events_root, heads, metas, contents, content_bytes, author_time_ms, made: _ } = self;
+    pub(crate) fn place(
+        self,
+        chain: &ChainId,
+        lane: LaneId,
+        number: u64,
+        seen: Seen,
+        order_time_ms: u64,
+    ) -> Placing {
+        let Self {
+            keyring,
+            salt,
+            commitments,
+            mut events,
+            events_root,
+            heads,
+            metas,
+            contents,
+            content_bytes,
+            author_time_ms,
+            made: _,
+        } = self;
         let head = CommitHead {
             rule_version: RULE_VERSION,
             suite: Suite::Hybrid1,
@@ -75,8 +101,15 @@ impl Sealed {
         let shift = part.len() as u32;
         events.iter_mut().for_each(|event| event.start += shift);
         part.extend_from_slice(&heads);
-        let commit = Commit::sealed_here(commit_id(chain, &head_bytes), head, events, order_time_ms);
-        Placing { commit, heads: part, metas, contents, content_bytes }
+        let commit =
+            Commit::sealed_here(commit_id(chain, &head_bytes), head, events, order_time_ms);
+        Placing {
+            commit,
+            heads: part,
+            metas,
+            contents,
+            content_bytes,
+        }
     }
 }
 
@@ -93,7 +126,11 @@ impl Draft {
         self.seal_for(&chain, author_time_ms)
     }
 
-    pub(crate) fn seal_for(mut self, chain: &ChainId, author_time_ms: u64) -> Result<Sealed, SealError> {
+    pub(crate) fn seal_for(
+        mut self,
+        chain: &ChainId,
+        author_time_ms: u64,
+    ) -> Result<Sealed, SealError> {
         let author = self.author().clone();
         let mut salt = Salt([0; 32]);
         author.random.fill(&mut salt.0);
@@ -105,7 +142,15 @@ impl Draft {
         let mut root = RootBuilder::default();
         sealer.events.iter().for_each(|event| root.push(event.hash));
         let commitments = sealer.commitments();
-        let Sealer { heads, metas, contents, content_bytes, events, made, .. } = sealer;
+        let Sealer {
+            heads,
+            metas,
+            contents,
+            content_bytes,
+            events,
+            made,
+            ..
+        } = sealer;
         Ok(Sealed {
             keyring: author.keyring,
             salt: Salt(salt.0),
@@ -148,9 +193,19 @@ struct Sealer<'a> {
 }
 
 impl<'a> Sealer<'a> {
-    fn new(chain: &'a ChainId, keyring: &'a Keyring, salt: Salt, draft: &Draft, random: &dyn Random) -> Self {
+    fn new(
+        chain: &'a ChainId,
+        keyring: &'a Keyring,
+        salt: Salt,
+        draft: &Draft,
+        random: &dyn Random,
+    ) -> Self {
         let parts = |event: &DraftEvent| {
-            event.meta.as_ref().map_or(0, |_| Part::Meta.random_bytes()) + event.content.as_ref().map_or(0, |_| Part::Content.random_bytes())
+            event.meta.as_ref().map_or(0, |_| Part::Meta.random_bytes())
+                + event
+                    .content
+                    .as_ref()
+                    .map_or(0, |_| Part::Content.random_bytes())
         };
         // One call for the whole commit: a call costs more than its bytes.
         let mut bytes = vec![0; draft.events.iter().map(parts).sum()];
@@ -174,7 +229,11 @@ impl<'a> Sealer<'a> {
     }
 
     fn commitments(&self) -> Vec<KeyCommitment> {
-        let entry = |scope: &PreparedScope| KeyCommitment { scope: scope.scope, epoch: scope.keys.epoch, commitment: scope.keys.read.commitment(&self.salt) };
+        let entry = |scope: &PreparedScope| KeyCommitment {
+            scope: scope.scope,
+            epoch: scope.keys.epoch,
+            commitment: scope.keys.read.commitment(&self.salt),
+        };
         let mut commitments: Vec<KeyCommitment> = self.scopes.iter().map(entry).collect();
         commitments.sort_unstable_by_key(|commitment| commitment.scope);
         commitments
@@ -182,7 +241,14 @@ impl<'a> Sealer<'a> {
 
     fn event(&mut self, event: DraftEvent, draft: &mut Draft) -> Result<(), SealError> {
         let (defines, change) = self.change(event.intent, draft)?;
-        let mut head = EventHead { change, write: event.write, read: event.read, defines, meta: None, content: None };
+        let mut head = EventHead {
+            change,
+            write: event.write,
+            read: event.read,
+            defines,
+            meta: None,
+            content: None,
+        };
         if head.read.is_some()
             && let Some(key) = head.target()
             && let Some(keys) = draft.keys.get(&key)
@@ -195,10 +261,28 @@ impl<'a> Sealer<'a> {
         let prefix = bytes.len();
         let index = self.events.len() as u32;
         if let Some((scope, plaintext)) = event.meta {
-            head.meta = Some(self.part(PartAt { event: index, part: Part::Meta }, scope, &plaintext, &bytes, draft)?);
+            head.meta = Some(self.part(
+                PartAt {
+                    event: index,
+                    part: Part::Meta,
+                },
+                scope,
+                &plaintext,
+                &bytes,
+                draft,
+            )?);
         }
         if let Some((scope, plaintext)) = event.content {
-            let body = self.part(PartAt { event: index, part: Part::Content }, scope, &plaintext, &bytes, draft)?;
+            let body = self.part(
+                PartAt {
+                    event: index,
+                    part: Part::Content,
+                },
+                scope,
+                &plaintext,
+                &bytes,
+                draft,
+            )?;
             self.content_bytes.push(body.bytes);
             head.content = Some(body);
         }
@@ -206,14 +290,31 @@ impl<'a> Sealer<'a> {
         put_varint(&mut self.heads, bytes.len() as u64);
         let start = self.heads.len() as u32;
         self.heads.extend_from_slice(&bytes);
-        self.events.push(Event { head, hash: leaf_hash(&bytes), start, bytes: bytes.len() as u32, prefix: prefix as u32 });
+        self.events.push(Event {
+            head,
+            hash: leaf_hash(&bytes),
+            start,
+            bytes: bytes.len() as u32,
+            prefix: prefix as u32,
+        });
         self.head = bytes;
         Ok(())
     }
 
-    fn part(&mut self, at: PartAt, scope: RecordKey, plaintext: &[u8], prefix: &[u8], draft: &mut Draft) -> Result<BodyHash, SealError> {
+    fn part(
+        &mut self,
+        at: PartAt,
+        scope: RecordKey,
+        plaintext: &[u8],
+        prefix: &[u8],
+        draft: &mut Draft,
+    ) -> Result<BodyHash, SealError> {
         let scope = self.prepared(scope, draft)?;
-        let context = PartContext { chain: &self.chain.0, author: &self.keyring.identity.id(), salt: &self.salt };
+        let context = PartContext {
+            chain: &self.chain.0,
+            author: &self.keyring.identity.id(),
+            salt: &self.salt,
+        };
         self.ad.clear();
         context.ad(at, prefix, &mut self.ad);
         let out = match at.part {
@@ -223,13 +324,22 @@ impl<'a> Sealer<'a> {
         let start = out.len();
         let random = &self.random[self.random_used..self.random_used + at.part.random_bytes()];
         self.random_used += random.len();
-        self.scopes[scope].seal.seal(at, &self.ad, random, plaintext, out);
+        self.scopes[scope]
+            .seal
+            .seal(at, &self.ad, random, plaintext, out);
         let sealed = &out[start..];
-        Ok(BodyHash { bytes: sealed.len() as u32, hash: sha256(&[sealed]) })
+        Ok(BodyHash {
+            bytes: sealed.len() as u32,
+            hash: sha256(&[sealed]),
+        })
     }
 
     fn prepared(&mut self, scope: RecordKey, draft: &mut Draft) -> Result<usize, SealError> {
-        if let Some(index) = self.scopes.iter().rposition(|prepared| prepared.scope == scope) {
+        if let Some(index) = self
+            .scopes
+            .iter()
+            .rposition(|prepared| prepared.scope == scope)
+        {
             return Ok(index);
         }
         let keys = draft.keys_of(scope)?.clone();
@@ -240,27 +350,77 @@ impl<'a> Sealer<'a> {
 
     fn change(&mut self, intent: Intent, draft: &mut Draft) -> Result<(bool, Change), SealError> {
         Ok(match intent {
-            Intent::Create { key, parent, collection, token, schema, supersedes, defines } => {
-                (defines, Change::Create { key, parent, collection, token, schema, supersedes })
-            }
-            Intent::Update { key, schema, supersedes } => (false, Change::Update { key, schema, supersedes }),
+            Intent::Create {
+                key,
+                parent,
+                collection,
+                token,
+                schema,
+                supersedes,
+                defines,
+            } => (
+                defines,
+                Change::Create {
+                    key,
+                    parent,
+                    collection,
+                    token,
+                    schema,
+                    supersedes,
+                },
+            ),
+            Intent::Update {
+                key,
+                schema,
+                supersedes,
+            } => (
+                false,
+                Change::Update {
+                    key,
+                    schema,
+                    supersedes,
+                },
+            ),
             Intent::Remove { key, supersedes } => (false, Change::Remove { key, supersedes }),
             Intent::Require { key, version } => (false, Change::Require { key, version }),
             Intent::Introduce(who) => (false, Change::Introduce(who)),
             Intent::Grant { scope, to } => {
                 let keys = draft.keys_of(scope)?;
-                let info = WrapInfo { chain: &self.chain.0, scope: &scope.0, epoch: keys.epoch, recipient: &to.id() };
-                let wrapped = wrap_keys(&to, &info, &keys.read, &keys.name).map_err(|_| SealError::Recipient { recipient: to.id() })?;
-                let grant = Grant { scope, epoch: keys.epoch, recipient: to.id(), ct: wrapped.ct, sealed: wrapped.sealed };
+                let info = WrapInfo {
+                    chain: &self.chain.0,
+                    scope: &scope.0,
+                    epoch: keys.epoch,
+                    recipient: &to.id(),
+                };
+                let wrapped = wrap_keys(&to, &info, &keys.read, &keys.name)
+                    .map_err(|_| SealError::Recipient { recipient: to.id() })?;
+                let grant = Grant {
+                    scope,
+                    epoch: keys.epoch,
+                    recipient: to.id(),
+                    ct: wrapped.ct,
+                    sealed: wrapped.sealed,
+                };
                 (false, Change::Grant(Box::new(grant)))
             }
             Intent::Rotate { scope, link } => {
                 let keys = draft.keys_of(scope)?.clone();
-                let old = self.keyring.read_key(draft.author().local(), &scope, keys.epoch - 1)?;
-                let info = WrapInfo { chain: &self.chain.0, scope: &scope.0, epoch: keys.epoch, recipient: &self.keyring.identity.id() };
+                let old = self
+                    .keyring
+                    .read_key(draft.author().local(), &scope, keys.epoch - 1)?;
+                let info = LinkInfo {
+                    chain: &self.chain.0,
+                    scope: &scope.0,
+                    epoch: keys.epoch,
+                };
                 let link = link.then(|| keys.read.link_seal(&info, &old));
                 self.made.push((scope, keys.clone()));
-                let rotate = Rotate { scope, epoch: keys.epoch, commitment: keys.read.scope_commitment(), link };
+                let rotate = Rotate {
+                    scope,
+                    epoch: keys.epoch,
+                    commitment: keys.read.scope_commitment(),
+                    link,
+                };
                 (false, Change::Rotate(Box::new(rotate)))
             }
         })

@@ -67,7 +67,9 @@ impl Slot {
     /// Gives the writer role to the thread that waits here; `false` if none does.
     pub(crate) fn promote(&self) -> bool {
         let mut waiting = self.waiting.lock();
-        let Some(thread) = waiting.thread.take() else { return false };
+        let Some(thread) = waiting.thread.take() else {
+            return false;
+        };
         waiting.promoted = true;
         thread.unpark();
         true
@@ -98,7 +100,11 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn new(committer: Arc<Committer>, slot: Arc<Slot>) -> Self {
-        Self { committer, slot, cared_for: false }
+        Self {
+            committer,
+            slot,
+            cared_for: false,
+        }
     }
 }
 

@@ -146,17 +146,24 @@ impl State {
     /// What a new commit should say it has seen.
     pub(crate) fn seen(&self) -> Seen {
         let size = self.confirmed();
-        Seen { size, root: self.root_at(size) }
+        Seen {
+            size,
+            root: self.root_at(size),
+        }
     }
 
     /// Merkle root after `size` commits.
     pub(crate) fn root_at(&self, size: u64) -> Hash {
-        self.tree.root_at(size)
+        self.tree.root_at(size).unwrap_or(Hash::ZERO)
     }
 
     /// Order time of the newest commit, pending ones included.
     pub(crate) fn last_order_time_ms(&self) -> u64 {
-        self.pending.back().map(|pending| pending.row.order_time_ms).or_else(|| self.commits.last().map(|row| row.order_time_ms)).unwrap_or(0)
+        self.pending
+            .back()
+            .map(|pending| pending.row.order_time_ms)
+            .or_else(|| self.commits.last().map(|row| row.order_time_ms))
+            .unwrap_or(0)
     }
 
     /// The record with all pending changes applied.
@@ -167,7 +174,9 @@ impl State {
             let commit = &self.pending[(seq - self.confirmed()) as usize];
             return Some(Found::Pending(commit, seq, &commit.rows[index as usize].1));
         }
-        self.table.slot(key).map(|slot| Found::Confirmed(self.table.row(slot)))
+        self.table
+            .slot(key)
+            .map(|slot| Found::Confirmed(self.table.row(slot)))
     }
 
     /// Judges a commit as number `next_seq()` and stacks its effects.
@@ -177,12 +186,17 @@ impl State {
     pub(crate) fn propose(&mut self, commit: &Commit<Verified>) -> Result<Ordered, Reject> {
         let seq = self.next_seq();
         if commit.order_time_ms < self.last_order_time_ms() {
-            return Err(Reject::Invalid { why: "order time goes back" });
+            return Err(Reject::Invalid {
+                why: "order time goes back",
+            });
         }
         let effects = rules::check(self, commit, seq)?;
         let authority_changed = effects.authority_changed;
         self.stack(commit, seq, effects);
-        Ok(Ordered { seq, authority_changed })
+        Ok(Ordered {
+            seq,
+            authority_changed,
+        })
     }
 
     fn stack(&mut self, commit: &Commit<Verified>, seq: u64, effects: Effects) {
@@ -193,14 +207,25 @@ impl State {
         for (index, (key, _)) in effects.rows.iter().enumerate() {
             self.pending_rows.insert(*key, (seq, index as u32));
         }
-        effects.keys.into_iter().for_each(|who| self.keys.propose(seq, who.id(), who));
-        effects.scopes.into_iter().for_each(|(key, scope)| self.scopes.propose(seq, key, Arc::new(scope)));
-        let lane = Lane { last: head.number, seq, seen: head.seen };
+        effects
+            .keys
+            .into_iter()
+            .for_each(|who| self.keys.propose(seq, who.id(), who));
+        effects
+            .scopes
+            .into_iter()
+            .for_each(|(key, scope)| self.scopes.propose(seq, key, Arc::new(scope)));
+        let lane = Lane {
+            last: head.number,
+            seq,
+            seen: head.seen,
+        };
         self.lanes.propose(seq, (head.author, head.lane), lane);
         if let Some(book) = effects.lane_book {
             self.lane_books.propose(seq, head.author, Arc::new(book));
         }
-        self.tree.push(chain_leaf(seq, commit.order_time_ms, &commit.id));
+        self.tree
+            .push(chain_leaf(seq, commit.order_time_ms, &commit.id));
         let row = CommitRow {
             salt: head.salt,
             order_time_ms: commit.order_time_ms,
@@ -212,15 +237,29 @@ impl State {
             heads: 0,
             heads_bytes: 0,
         };
-        self.pending.push_back(PendingCommit { row, author: head.author, lane: head.lane, rows: effects.rows });
+        self.pending.push_back(PendingCommit {
+            row,
+            author: head.author,
+            lane: head.lane,
+            rows: effects.rows,
+        });
     }
 
     /// Makes the oldest pending commit confirmed: it stands in the log where `placed` says, with part 0 of `heads_bytes` and part 1 of `metas_bytes`.
     /// Calls `each` with the slot of every row it changes and the scope that a name in that event is sealed under.
-    pub(crate) fn confirm_next(&mut self, placed: &Placed, heads_bytes: u32, metas_bytes: u32, mut each: impl FnMut(Slot, RecordKey)) {
+    pub(crate) fn confirm_next(
+        &mut self,
+        placed: &Placed,
+        heads_bytes: u32,
+        metas_bytes: u32,
+        mut each: impl FnMut(Slot, RecordKey),
+    ) {
         const CRC_BYTES: u32 = 4;
         let seq = self.confirmed();
-        let mut commit = self.pending.pop_front().expect("confirmed in order of proposal");
+        let mut commit = self
+            .pending
+            .pop_front()
+            .expect("confirmed in order of proposal");
         commit.row.author = self.authors.number(&commit.author);
         commit.row.lane = self.lane_ids.number(&commit.lane);
         commit.row.file = placed.frame.file;
@@ -230,10 +269,17 @@ impl State {
         let contents = placed.parts.offset + heads_bytes + CRC_BYTES + metas_bytes + CRC_BYTES;
         self.commits.push(commit.row);
         for (key, pending) in commit.rows {
-            if self.pending_rows.get(&key).is_some_and(|(newest, _)| *newest == seq) {
+            if self
+                .pending_rows
+                .get(&key)
+                .is_some_and(|(newest, _)| *newest == seq)
+            {
                 self.pending_rows.remove(&key);
             }
-            each(self.write_row(key, &pending, seq, placed.parts.offset, contents), pending.above);
+            each(
+                self.write_row(key, &pending, seq, placed.parts.offset, contents),
+                pending.above,
+            );
         }
         let next = seq + 1;
         self.keys.confirm_to(next);
@@ -242,7 +288,14 @@ impl State {
         self.lane_books.confirm_to(next);
     }
 
-    fn write_row(&mut self, key: RecordKey, pending: &PendingRow, seq: u64, heads: u32, contents: u32) -> Slot {
+    fn write_row(
+        &mut self,
+        key: RecordKey,
+        pending: &PendingRow,
+        seq: u64,
+        heads: u32,
+        contents: u32,
+    ) -> Slot {
         let known = self.table.slot(&key);
         let was_live = known.is_some_and(|slot| self.table.row(slot).is(flag::LIVE));
         let is_live = pending.flags & flag::LIVE != 0;
@@ -253,7 +306,10 @@ impl State {
             parent: 0,
             collection: self.collections.number(&pending.collection),
             schema: self.schemas.number(&pending.schema),
-            write: pending.write.as_deref().map_or(0, |policy| self.policies.number(policy)),
+            write: pending
+                .write
+                .as_deref()
+                .map_or(0, |policy| self.policies.number(policy)),
             sealed: self.seals.number(&pending.sealed),
             seq: u32::try_from(seq).expect("a chain holds fewer than 2^32 commits"),
             event: pending.event as u16,
@@ -271,7 +327,13 @@ impl State {
                 slot
             }
             None => {
-                row.parent = if key == RecordKey::ROOT { 0 } else { self.table.slot(&pending.parent).expect("parents precede children") };
+                row.parent = if key == RecordKey::ROOT {
+                    0
+                } else {
+                    self.table
+                        .slot(&pending.parent)
+                        .expect("parents precede children")
+                };
                 self.table.push(row)
             }
         }
@@ -324,8 +386,14 @@ impl<'a> Found<'a> {
 
     pub(crate) fn version(&self) -> Version {
         match self {
-            Self::Confirmed(row) => Version { seq: row.seq.into(), event: row.event.into() },
-            Self::Pending(_, seq, row) => Version { seq: *seq, event: row.event },
+            Self::Confirmed(row) => Version {
+                seq: row.seq.into(),
+                event: row.event.into(),
+            },
+            Self::Pending(_, seq, row) => Version {
+                seq: *seq,
+                event: row.event,
+            },
         }
     }
 
@@ -366,13 +434,23 @@ impl<'a> Found<'a> {
     }
 
     /// Whether the newest event came from commit `number` of `lane` under `author`.
-    pub(crate) fn came_from(&self, state: &State, author: &KeyId, lane: &LaneId, number: u64) -> bool {
+    pub(crate) fn came_from(
+        &self,
+        state: &State,
+        author: &KeyId,
+        lane: &LaneId,
+        number: u64,
+    ) -> bool {
         match self {
             Self::Confirmed(row) => {
                 let commit = &state.commits[row.seq as usize];
-                commit.number == number && state.lane_ids.value(commit.lane) == lane && state.authors.value(commit.author) == author
+                commit.number == number
+                    && state.lane_ids.value(commit.lane) == lane
+                    && state.authors.value(commit.author) == author
             }
-            Self::Pending(commit, ..) => commit.row.number == number && commit.lane == *lane && commit.author == *author,
+            Self::Pending(commit, ..) => {
+                commit.row.number == number && commit.lane == *lane && commit.author == *author
+            }
         }
     }
 }

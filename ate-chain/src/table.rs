@@ -71,13 +71,16 @@ pub(crate) struct KeyHasher {
 
 impl KeyHasher {
     pub(crate) fn new() -> Self {
-        Self { secret: std::collections::hash_map::RandomState::new().hash_one(0u8) | 1 }
+        Self {
+            secret: std::collections::hash_map::RandomState::new().hash_one(0u8) | 1,
+        }
     }
 
     pub(crate) fn hash(&self, key: &RecordKey) -> u64 {
         let low = u64::from_le_bytes(key.0[..8].try_into().expect("8 of 16 bytes"));
         let high = u64::from_le_bytes(key.0[8..].try_into().expect("8 of 16 bytes"));
-        let product = u128::from(low ^ self.secret) * u128::from(high ^ self.secret.rotate_left(32) | 1);
+        let product =
+            u128::from(low ^ self.secret) * u128::from(high ^ self.secret.rotate_left(32) | 1);
         product as u64 ^ (product >> 64) as u64
     }
 }
@@ -91,7 +94,11 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new() -> Self {
-        Self { rows: Vec::new(), index: HashTable::new(), hasher: KeyHasher::new() }
+        Self {
+            rows: Vec::new(),
+            index: HashTable::new(),
+            hasher: KeyHasher::new(),
+        }
     }
 
     /// Rebuilds a table from rows in slot order; `None` if a key stands twice or a parent does not precede its child.
@@ -102,7 +109,11 @@ impl Table {
             if row.parent as usize > slot {
                 return None;
             }
-            let entry = index.entry(hasher.hash(&row.key), |&other: &Slot| rows[other as usize].key == row.key, |&other| hasher.hash(&rows[other as usize].key));
+            let entry = index.entry(
+                hasher.hash(&row.key),
+                |&other: &Slot| rows[other as usize].key == row.key,
+                |&other| hasher.hash(&rows[other as usize].key),
+            );
             match entry {
                 hashbrown::hash_table::Entry::Occupied(_) => return None,
                 hashbrown::hash_table::Entry::Vacant(vacant) => {
@@ -110,7 +121,11 @@ impl Table {
                 }
             }
         }
-        Some(Self { rows, index, hasher })
+        Some(Self {
+            rows,
+            index,
+            hasher,
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -130,14 +145,22 @@ impl Table {
     }
 
     pub(crate) fn slot(&self, key: &RecordKey) -> Option<Slot> {
-        self.index.find(self.hasher.hash(key), |&slot| self.rows[slot as usize].key == *key).copied()
+        self.index
+            .find(self.hasher.hash(key), |&slot| {
+                self.rows[slot as usize].key == *key
+            })
+            .copied()
     }
 
     /// Appends a row for a key that has none.
     pub(crate) fn push(&mut self, row: Row) -> Slot {
-        let slot = Slot::try_from(self.rows.len()).expect("a chain of 2^32 records would need 400 GB of rows");
+        let slot = Slot::try_from(self.rows.len())
+            .expect("a chain of 2^32 records would need 400 GB of rows");
         let (rows, hasher) = (&self.rows, self.hasher);
-        self.index.insert_unique(hasher.hash(&row.key), slot, |&other| hasher.hash(&rows[other as usize].key));
+        self.index
+            .insert_unique(hasher.hash(&row.key), slot, |&other| {
+                hasher.hash(&rows[other as usize].key)
+            });
         self.rows.push(row);
         slot
     }
