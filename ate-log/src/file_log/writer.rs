@@ -1,0 +1,463 @@
+//! The writing side: append, roll, sync, close.
+
+use super::{FileLog, LOCK_FILE, LogOptions, Publication};
+use crate::{
+    error::{AppendError, OpenError},
+    frame::{self, Binding, Entry, MARK_BYTES, Placed},
+    location::{Cursor, Location},
+    segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_name_new},
+    storage::{Storage, StorageFile, StorageLock, write_full},
+};
+use std::{io, sync::Arc, thread, time::Duration};
+
+/// The most bytes of one group of entries: 256 MiB.
+pub const GROUP_BYTES_MAX: u64 = 256 << 20;
+
+/// How much of a group is gathered before it is written.
+const FLUSH_BYTES: usize = 1 << 20;
+/// The buffer's size from which on it is given back after use.
+const BUFFER_KEPT_BYTES: usize = 2 << 20;
+/// Groups up to this size are small: their space is filled with zeros ahead of time.
+const SMALL_GROUP_BYTES: u32 = 64 << 10;
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
+
+/// State of the writer, behind one mutex.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) file: Arc<dyn StorageFile>,
+    pub(super) number: u32,
+    pub(super) end: u32,
+    /// The length of the file, all of it with space on the disk.
+    pub(super) size: u32,
+    /// Up to here the file is filled with frames or written zeros.
+    pub(super) zeroed: u32,
+    /// The last frame is a mark that proves everything before it.
+    pub(super) marked: bool,
+    pub(super) closed: bool,
+    pub(super) buffer: Vec<u8>,
+}
+
+/// Takes the writer's lock. A reader that looks whether it is held holds it shared for a
+/// moment, so this tries for about 100 ms.
+pub(super) fn acquire(storage: &dyn Storage) -> Result<Box<dyn StorageLock>, OpenError> {
+    for attempt in 0..LOCK_TRIES {
+        match storage.lock(LOCK_FILE) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) if attempt + 1 < LOCK_TRIES => thread::sleep(LOCK_PAUSE),
+            Ok(None) => break,
+            Err(source) => {
+                return Err(OpenError::Io {
+                    doing: "lock",
+                    name: LOCK_FILE.into(),
+                    source,
+                });
+            }
+        }
+    }
+    Err(OpenError::Locked {
+        place: storage.place(),
+    })
+}
+
+/// A segment file that has space but no name yet.
+pub(super) struct Draft {
+    file: Arc<dyn StorageFile>,
+    pub(super) size: u32,
+}
+
+/// Makes a file with space for at least `need` bytes, better `want`.
+pub(super) fn draft(
+    storage: &dyn Storage,
+    number: u32,
+    need: u32,
+    want: u32,
+) -> Result<Draft, AppendError> {
+    let name = segment_name_new(number);
+    let result = match storage.create(&name) {
+        Ok(file) => reserve(&*file, &name, need, want).map(|size| Draft { file, size }),
+        Err(source) => Err(write_error("create", &name, u64::from(want), source)),
+    };
+    if result.is_err() {
+        // It would be removed at the next opening anyway.
+        drop(storage.remove(&name));
+    }
+    result
+}
+
+/// Gives the draft its header and its name. Both are durable on return.
+pub(super) fn establish(
+    storage: &dyn Storage,
+    draft: &Draft,
+    header: &SegmentHeader,
+) -> Result<Arc<dyn StorageFile>, AppendError> {
+    let (temporary, name) = (segment_name_new(header.file), segment_name(header.file));
+    let failed = |doing, source| write_error(doing, &temporary, u64::from(draft.size), source);
+    write_full(&*draft.file, 0, &header.encode()).map_err(|error| failed("write", error))?;
+    draft
+        .file
+        .sync_all()
+        .map_err(|error| failed("sync", error))?;
+    storage
+        .rename(&temporary, &name)
+        .map_err(|error| failed("rename", error))?;
+    storage
+        .sync_dir()
+        .map_err(|error| failed("sync the directory of", error))?;
+    Ok(Arc::clone(&draft.file))
+}
+
+/// Reserves `want` bytes, or what there is down to `need`.
+fn reserve(file: &dyn StorageFile, name: &str, need: u32, want: u32) -> Result<u32, AppendError> {
+    let middle = need.saturating_add(64 << 10).min(want);
+    let mut result = Err(io::ErrorKind::StorageFull.into());
+    for size in [want.max(need), middle.max(need), need] {
+        result = file.allocate(u64::from(size)).map(|()| size);
+        match &result {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            _ => break,
+        }
+    }
+    result.map_err(|source| write_error("reserve space for", name, u64::from(need), source))
+}
+
+pub(super) fn write_error(
+    doing: &'static str,
+    name: &str,
+    bytes: u64,
+    source: io::Error,
+) -> AppendError {
+    if matches!(
+        source.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    ) {
+        AppendError::DiskFull { bytes }
+    } else {
+        AppendError::Io {
+            doing,
+            name: name.into(),
+            source,
+        }
+    }
+}
+
+impl LogOptions {
+    /// The size that segment `number` gets unless its first frames need more.
+    pub(super) fn segment_bytes(&self, number: u32) -> u32 {
+        let doubled = u64::from(self.segment_bytes_min) << (number - 1).min(31);
+        // A segment that holds no frame would never be left.
+        doubled
+            .min(u64::from(self.segment_bytes_max))
+            .max(u64::from(SEGMENT_HEADER_BYTES + 2 * MARK_BYTES)) as u32
+    }
+}
+
+impl FileLog {
+    pub(super) fn append_group(
+        &self,
+        group: &[Entry<'_>],
+        placed: &mut Vec<Placed>,
+    ) -> Result<(), AppendError> {
+        let mut writer = self.writer.as_ref().ok_or(AppendError::ReadOnly)?.lock();
+        self.check_writable(&writer)?;
+        let mut total = 0_u64;
+        for (index, entry) in group.iter().enumerate() {
+            total += u64::from(entry.frame_bytes(index)?);
+        }
+        if total == 0 {
+            return Ok(());
+        }
+        if total > GROUP_BYTES_MAX {
+            return Err(AppendError::GroupTooLarge {
+                bytes: total,
+                max: GROUP_BYTES_MAX,
+            });
+        }
+        self.make_room(&mut writer, total as u32)?;
+        let before = placed.len();
+        let result = self.write_group(&mut writer, group, placed);
+        if writer.buffer.capacity() > BUFFER_KEPT_BYTES {
+            writer.buffer = Vec::new();
+        }
+        match result {
+            Ok(end) => {
+                writer.end = end;
+                writer.marked = false;
+                self.set_end(Location {
+                    file: writer.number,
+                    offset: end,
+                });
+                Ok(())
+            }
+            Err(source) => {
+                placed.truncate(before);
+                let error = self.poison("write", writer.number, total, source);
+                // Half a frame would read as damage after a restart: take it back if that
+                // is possible. What was appended before stays.
+                drop(writer.file.truncate(u64::from(writer.end)));
+                Err(error)
+            }
+        }
+    }
+
+    /// Encodes and writes the group, in order, in pieces that fit into the cache.
+    fn write_group(
+        &self,
+        writer: &mut Writer,
+        group: &[Entry<'_>],
+        placed: &mut Vec<Placed>,
+    ) -> io::Result<u32> {
+        let Writer {
+            file,
+            number,
+            end,
+            buffer,
+            ..
+        } = writer;
+        let binding = Binding::new(self.segments.log_id(), *number);
+        let durable = self.durable_cursor();
+        // Segments before this one were durable when it was made, so its start always is.
+        let watermark = if durable.file == *number {
+            durable.offset
+        } else {
+            SEGMENT_HEADER_BYTES
+        };
+        let (mut written, mut at) = (*end, *end);
+        buffer.clear();
+        for entry in group {
+            let total = entry
+                .frame_bytes(0)
+                .expect("the caller has checked every entry");
+            frame::encode(buffer, binding, at, watermark, entry, total);
+            placed.push(Placed {
+                frame: Location {
+                    file: *number,
+                    offset: at,
+                },
+                parts: Location {
+                    file: *number,
+                    offset: at + frame::parts_offset(entry.parts.len()),
+                },
+                next: Location {
+                    file: *number,
+                    offset: at + total,
+                },
+            });
+            at += total;
+            if buffer.len() >= FLUSH_BYTES {
+                write_full(&**file, u64::from(written), buffer)?;
+                buffer.clear();
+                written = at;
+            }
+        }
+        write_full(&**file, u64::from(written), buffer)?;
+        Ok(at)
+    }
+
+    /// Sees to it that `total` bytes and a mark fit behind the end of the newest segment.
+    fn make_room(&self, writer: &mut Writer, total: u32) -> Result<(), AppendError> {
+        let need = writer.end.saturating_add(total).saturating_add(MARK_BYTES);
+        if need > writer.size {
+            let planned = self.options.segment_bytes(writer.number);
+            let empty = writer.end == SEGMENT_HEADER_BYTES;
+            if need <= planned || empty {
+                let name = segment_name(writer.number);
+                writer.size = reserve(&*writer.file, &name, need, planned)?;
+            } else {
+                self.roll(writer, total)?;
+            }
+        }
+        self.fill_ahead(writer, total)
+    }
+
+    /// Fills a window of zeros ahead of small groups, so that their sync finds blocks that
+    /// were written before and needs no commit of the file system's journal.
+    fn fill_ahead(&self, writer: &mut Writer, total: u32) -> Result<(), AppendError> {
+        let window = self.options.zero_window_bytes;
+        let end = writer.end + total;
+        if window == 0 || total > SMALL_GROUP_BYTES || end <= writer.zeroed {
+            return Ok(());
+        }
+        let from = writer.zeroed.max(writer.end);
+        let to = end.saturating_add(window).min(writer.size);
+        if from < to {
+            writer.buffer.clear();
+            writer.buffer.resize((to - from) as usize, 0);
+            if let Err(source) = write_full(&*writer.file, u64::from(from), &writer.buffer) {
+                return Err(self.poison("write", writer.number, u64::from(to - from), source));
+            }
+            writer.zeroed = to;
+        }
+        Ok(())
+    }
+
+    /// Seals the newest segment and begins the next with space for `total` bytes.
+    ///
+    /// The order is what makes recovery simple: the old file is durable to its end *before*
+    /// a new one names that end, and a segment file has its name only once its header is
+    /// durable. So only the newest segment can have an unproven tail.
+    pub(super) fn roll(&self, writer: &mut Writer, total: u32) -> Result<(), AppendError> {
+        let number = writer
+            .number
+            .checked_add(1)
+            .expect("2^32 segments are more than any disk holds");
+        let need = SEGMENT_HEADER_BYTES
+            .saturating_add(total)
+            .saturating_add(MARK_BYTES);
+        // Before anything is changed: a full disk leaves the log as it was.
+        let draft = draft(
+            &*self.storage,
+            number,
+            need,
+            self.options.segment_bytes(number).max(need),
+        )?;
+        let sealed = Location {
+            file: writer.number,
+            offset: writer.end,
+        };
+        writer
+            .file
+            .truncate(u64::from(sealed.offset))
+            .and_then(|()| writer.file.sync_all())
+            .map_err(|source| self.poison("seal", writer.number, 0, source))?;
+        self.raise_durable(sealed);
+        let header = SegmentHeader {
+            file: number,
+            log_id: *self.segments.log_id(),
+            first: self.segments.first(),
+            previous: sealed,
+        };
+        let file =
+            establish(&*self.storage, &draft, &header).map_err(|error| self.poison_with(error))?;
+        self.segments.push(sealed.offset, Arc::clone(&file));
+        let start = Location {
+            file: number,
+            offset: SEGMENT_HEADER_BYTES,
+        };
+        writer.file = file;
+        writer.number = number;
+        writer.end = start.offset;
+        writer.size = draft.size;
+        writer.zeroed = start.offset;
+        writer.marked = false;
+        self.set_end(start);
+        self.raise_durable(start);
+        self.publish();
+        Ok(())
+    }
+
+    pub(super) fn sync_all_appended(&self) -> Result<Cursor, AppendError> {
+        let writer = self.writer.as_ref().ok_or(AppendError::ReadOnly)?;
+        let _turn = self.sync_turn.lock();
+        let (file, end) = {
+            let writer = writer.lock();
+            self.check_writable(&writer)?;
+            (
+                Arc::clone(&writer.file),
+                Location {
+                    file: writer.number,
+                    offset: writer.end,
+                },
+            )
+        };
+        // Earlier segments were synced when they were sealed.
+        if self.durable_cursor() < end {
+            file.sync_data()
+                .map_err(|source| self.poison("sync", end.file, 0, source))?;
+            self.raise_durable(end);
+            self.publish();
+        }
+        Ok(self.durable_cursor())
+    }
+
+    pub(super) fn close_writer(&self) -> Result<(), AppendError> {
+        let Some(writer) = self.writer.as_ref() else {
+            return Ok(());
+        };
+        let _turn = self.sync_turn.lock();
+        let mut writer = writer.lock();
+        if writer.closed {
+            return Ok(());
+        }
+        self.check_writable(&writer)?;
+        if !writer.marked {
+            self.write_mark(&mut writer)
+                .map_err(|source| self.poison("close", writer.number, 0, source))?;
+            self.publish();
+        }
+        writer.closed = true;
+        *self.lock.lock() = None;
+        Ok(())
+    }
+
+    fn write_mark(&self, writer: &mut Writer) -> io::Result<()> {
+        writer.file.sync_data()?;
+        let at = writer.end;
+        self.raise_durable(Location {
+            file: writer.number,
+            offset: at,
+        });
+        let binding = Binding::new(self.segments.log_id(), writer.number);
+        write_full(
+            &*writer.file,
+            u64::from(at),
+            &frame::encode_mark(binding, at, at),
+        )?;
+        writer.file.truncate(u64::from(at + MARK_BYTES))?;
+        writer.file.sync_all()?;
+        writer.end = at + MARK_BYTES;
+        writer.size = writer.end;
+        writer.marked = true;
+        let end = Location {
+            file: writer.number,
+            offset: writer.end,
+        };
+        self.set_end(end);
+        self.raise_durable(end);
+        Ok(())
+    }
+
+    pub(super) fn check_writable(&self, writer: &Writer) -> Result<(), AppendError> {
+        if let Some(cause) = self.poison.lock().as_ref() {
+            return Err(AppendError::Poisoned {
+                cause: cause.clone(),
+            });
+        }
+        if writer.closed {
+            Err(AppendError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Ends all writing; `source` is the failed call's error.
+    fn poison(
+        &self,
+        doing: &'static str,
+        number: u32,
+        bytes: u64,
+        source: io::Error,
+    ) -> AppendError {
+        self.poison_with(write_error(doing, &segment_name(number), bytes, source))
+    }
+
+    fn poison_with(&self, error: AppendError) -> AppendError {
+        let cause = match &error {
+            AppendError::Io { source, .. } => format!("{error}: {source}"),
+            _ => error.to_string(),
+        };
+        self.poison.lock().get_or_insert(cause);
+        error
+    }
+
+    /// Tells live readers the durable end. They only fall behind if it fails.
+    pub(super) fn publish(&self) {
+        if let Some(lock) = self.lock.lock().as_ref() {
+            let publication = Publication {
+                log_id: *self.segments.log_id(),
+                end: self.durable_cursor(),
+            };
+            drop(lock.publish(&publication.encode()));
+        }
+    }
+}

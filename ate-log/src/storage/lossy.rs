@@ -1,0 +1,525 @@
+//! A storage that forgets what was not synced.
+
+use super::{Access, Image, LockState, Storage, StorageFile, StorageLock};
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, io, sync::Arc};
+
+const SECTOR: u64 = 512;
+
+/// What a power cut leaves of writes, lengths and names that were not synced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Loss {
+    /// Nothing of them.
+    Everything,
+    /// All of them.
+    Nothing,
+    /// Names are lost, writes stay.
+    Names,
+    /// Writes are lost, names stay.
+    Writes,
+    /// Lengths stay, and every even sector.
+    OddSectors,
+    /// Lengths stay, and every odd sector.
+    EvenSectors,
+    /// Lengths stay, and the last sector that was written.
+    AllButLastSector,
+    /// Lengths stay, and all sectors but the last that was written.
+    LastSector,
+    /// Lengths stay as they became, all bytes are lost.
+    Bytes,
+    /// Bytes stay as far as the old lengths reach.
+    Lengths,
+    /// Each sector, length and name for itself is as it was after some of the calls.
+    Random {
+        /// Which of the many.
+        seed: u64,
+    },
+}
+
+impl Loss {
+    /// Every fixed variant and `seeds` random ones.
+    pub fn all(seeds: u64) -> impl Iterator<Item = Self> {
+        [
+            Self::Everything,
+            Self::Nothing,
+            Self::Names,
+            Self::Writes,
+            Self::OddSectors,
+            Self::EvenSectors,
+            Self::AllButLastSector,
+            Self::LastSector,
+            Self::Bytes,
+            Self::Lengths,
+        ]
+        .into_iter()
+        .chain((0..seeds).map(|seed| Self::Random { seed }))
+    }
+}
+
+/// A directory in memory that keeps two images: what a program sees, and what is durable.
+/// Clones share it.
+///
+/// Calls that change anything (writes, lengths, names, syncs, the lock) count from 1. After
+/// the [cut](Self::cut_at) every call fails; [`image_after_cut`](Self::image_after_cut) then
+/// gives what a restarted machine finds. Model: a sync of a file makes its bytes and length
+/// durable, a sync of the directory its names; sectors of 512 bytes are written whole or not
+/// at all, in any order between files and sectors, and one sector never shows a later write
+/// without the earlier ones.
+#[derive(Clone, Debug, Default)]
+pub struct LossyStorage {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    inodes: Vec<Inode>,
+    names: BTreeMap<String, usize>,
+    names_durable: BTreeMap<String, usize>,
+    names_pending: Vec<NameChange>,
+    locks: BTreeMap<String, Vec<u8>>,
+    calls: u64,
+    cut_at: Option<u64>,
+    cut: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inode {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write { offset: u64, bytes: Vec<u8> },
+    Length(u64),
+    Zero { offset: u64, length: u64 },
+}
+
+#[derive(Clone, Debug)]
+enum NameChange {
+    Link(String, usize),
+    Rename(String, String),
+    Remove(String),
+}
+
+impl LossyStorage {
+    /// An empty directory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A directory with these files, all durable.
+    #[must_use]
+    pub fn from_image(image: Image) -> Self {
+        let mut state = State::default();
+        for (name, bytes) in image {
+            state.names.insert(name, state.inodes.len());
+            state.inodes.push(Inode {
+                live: bytes.clone(),
+                durable: bytes,
+                pending: Vec::new(),
+            });
+        }
+        state.names_durable.clone_from(&state.names);
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// The power is cut instead of changing call number `call`, counted from the beginning.
+    pub fn cut_at(&self, call: u64) {
+        self.state.lock().cut_at = Some(call);
+    }
+
+    /// Whether the power is cut.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.state.lock().cut
+    }
+
+    /// How many changing calls there have been.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.state.lock().calls
+    }
+
+    /// What a machine finds that starts now, if the power was lost at this moment.
+    #[must_use]
+    pub fn image_after_cut(&self, loss: Loss) -> Image {
+        let state = self.state.lock();
+        let mut random = Random(match loss {
+            Loss::Random { seed } => seed,
+            _ => 0,
+        });
+        let names_kept = match loss {
+            Loss::Everything | Loss::Names => 0,
+            Loss::Random { .. } => random.below(state.names_pending.len() as u64 + 1) as usize,
+            _ => state.names_pending.len(),
+        };
+        let mut names = state.names_durable.clone();
+        for change in &state.names_pending[..names_kept] {
+            change.apply(&mut names);
+        }
+        names
+            .into_iter()
+            .map(|(name, inode)| (name, state.inodes[inode].after(loss, &mut random)))
+            .collect()
+    }
+
+    fn step(&self) -> io::Result<parking_lot::MutexGuard<'_, State>> {
+        let mut state = self.state.lock();
+        if !state.cut {
+            state.calls += 1;
+            state.cut = state.cut_at == Some(state.calls);
+        }
+        if state.cut {
+            Err(power_cut())
+        } else {
+            Ok(state)
+        }
+    }
+
+    fn look(&self) -> io::Result<parking_lot::MutexGuard<'_, State>> {
+        let state = self.state.lock();
+        if state.cut {
+            Err(power_cut())
+        } else {
+            Ok(state)
+        }
+    }
+
+    fn file(&self, inode: usize) -> Arc<dyn StorageFile> {
+        Arc::new(LossyFile {
+            storage: self.clone(),
+            inode,
+        })
+    }
+}
+
+fn power_cut() -> io::Error {
+    io::Error::other("the power is cut")
+}
+
+impl NameChange {
+    fn apply(&self, names: &mut BTreeMap<String, usize>) {
+        match self {
+            Self::Link(name, inode) => {
+                names.insert(name.clone(), *inode);
+            }
+            Self::Rename(from, to) => {
+                if let Some(inode) = names.remove(from) {
+                    names.insert(to.clone(), inode);
+                }
+            }
+            Self::Remove(name) => {
+                names.remove(name);
+            }
+        }
+    }
+}
+
+impl Change {
+    /// The bytes that it touches in a file of `length` bytes.
+    fn range(&self) -> (u64, u64) {
+        match self {
+            Self::Write { offset, bytes } => (*offset, offset + bytes.len() as u64),
+            Self::Zero { offset, length } => (*offset, offset + length),
+            Self::Length(length) => (*length, u64::MAX),
+        }
+    }
+
+    fn length_after(&self, length: u64) -> u64 {
+        match self {
+            Self::Write { .. } => length.max(self.range().1),
+            Self::Zero { .. } => length,
+            Self::Length(length) => *length,
+        }
+    }
+
+    /// Applies what it does between `from` and `to`, which lie in `file`.
+    fn apply_between(&self, file: &mut [u8], from: u64, to: u64) {
+        let (start, end) = self.range();
+        let (start, end) = (start.max(from), end.min(to));
+        if start >= end {
+            return;
+        }
+        let target = &mut file[start as usize..end as usize];
+        match self {
+            Self::Write { offset, bytes } => {
+                target.copy_from_slice(&bytes[(start - offset) as usize..(end - offset) as usize]);
+            }
+            Self::Zero { .. } | Self::Length(_) => target.fill(0),
+        }
+    }
+}
+
+impl Inode {
+    fn change(&mut self, change: Change) {
+        self.live
+            .resize(change.length_after(self.live.len() as u64) as usize, 0);
+        let length = self.live.len() as u64;
+        change.apply_between(&mut self.live, 0, length);
+        self.pending.push(change);
+    }
+
+    fn sync(&mut self) {
+        self.durable.clone_from(&self.live);
+        self.pending.clear();
+    }
+
+    /// Length after the first `count` unsynced changes.
+    fn length_at(&self, count: usize) -> u64 {
+        self.pending[..count]
+            .iter()
+            .fold(self.durable.len() as u64, |length, change| {
+                change.length_after(length)
+            })
+    }
+
+    fn after(&self, loss: Loss, random: &mut Random) -> Vec<u8> {
+        let count = self.pending.len();
+        let length = self.length_at(match loss {
+            Loss::Everything | Loss::Writes | Loss::Lengths => 0,
+            Loss::Random { .. } => random.below(count as u64 + 1) as usize,
+            _ => count,
+        });
+        let room = (0..=count)
+            .map(|count| self.length_at(count))
+            .max()
+            .unwrap_or(0)
+            .next_multiple_of(SECTOR);
+        let mut bytes = self.durable.clone();
+        bytes.resize(room as usize, 0);
+        let written = |change: &&Change| matches!(change, Change::Write { .. });
+        let last = self
+            .pending
+            .iter()
+            .filter(written)
+            .map(|change| (change.range().1 - 1) / SECTOR)
+            .max();
+        for sector in 0..room / SECTOR {
+            let (from, to) = (sector * SECTOR, (sector + 1) * SECTOR);
+            let kept = match loss {
+                Loss::Everything | Loss::Writes | Loss::Bytes => 0,
+                Loss::Nothing | Loss::Names | Loss::Lengths => count,
+                Loss::OddSectors => count * (1 - sector as usize % 2),
+                Loss::EvenSectors => count * (sector as usize % 2),
+                Loss::AllButLastSector => {
+                    if last == Some(sector) {
+                        count
+                    } else {
+                        0
+                    }
+                }
+                Loss::LastSector => {
+                    if last == Some(sector) {
+                        0
+                    } else {
+                        count
+                    }
+                }
+                // All or nothing half of the time, anything between in the other half.
+                Loss::Random { .. } => match random.below(4) {
+                    0 => 0,
+                    1 => count,
+                    _ => random.below(count as u64 + 1) as usize,
+                },
+            };
+            for change in &self.pending[..kept] {
+                change.apply_between(&mut bytes, from, to);
+            }
+        }
+        bytes.truncate(length as usize);
+        bytes
+    }
+}
+
+/// SplitMix64: small, seeded, the same everywhere.
+struct Random(u64);
+
+impl Random {
+    const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    const fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+impl Storage for LossyStorage {
+    fn place(&self) -> String {
+        "memory".into()
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.look()?.names.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        let mut state = self.step()?;
+        let inode = state.inodes.len();
+        state.inodes.push(Inode::default());
+        state.names.insert(name.into(), inode);
+        state
+            .names_pending
+            .push(NameChange::Link(name.into(), inode));
+        Ok(self.file(inode))
+    }
+
+    fn open(&self, name: &str, _access: Access) -> io::Result<Arc<dyn StorageFile>> {
+        let inode = *self
+            .look()?
+            .names
+            .get(name)
+            .ok_or(io::ErrorKind::NotFound)?;
+        Ok(self.file(inode))
+    }
+
+    fn size(&self, name: &str) -> io::Result<u64> {
+        let state = self.look()?;
+        let inode = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(state.inodes[inode].live.len() as u64)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.step()?;
+        if !state.names.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let change = NameChange::Rename(from.into(), to.into());
+        change.apply(&mut state.names);
+        state.names_pending.push(change);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.step()?;
+        state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        state.names_pending.push(NameChange::Remove(name.into()));
+        Ok(())
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        let mut state = self.step()?;
+        state.names_durable = state.names.clone();
+        state.names_pending.clear();
+        Ok(())
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Option<Box<dyn StorageLock>>> {
+        let mut state = self.step()?;
+        if state.locks.contains_key(name) {
+            return Ok(None);
+        }
+        state.locks.insert(name.into(), Vec::new());
+        Ok(Some(Box::new(LossyLock {
+            storage: self.clone(),
+            name: name.into(),
+        })))
+    }
+
+    fn lock_state(&self, name: &str) -> io::Result<LockState> {
+        let state = self.look()?;
+        Ok(state
+            .locks
+            .get(name)
+            .map_or(LockState::Free, |bytes| LockState::Held(bytes.clone())))
+    }
+}
+
+#[derive(Debug)]
+struct LossyFile {
+    storage: LossyStorage,
+    inode: usize,
+}
+
+impl LossyFile {
+    fn change(&self, change: Change) -> io::Result<()> {
+        self.storage.step()?.inodes[self.inode].change(change);
+        Ok(())
+    }
+}
+
+impl StorageFile for LossyFile {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let state = self.storage.look()?;
+        let bytes = state.inodes[self.inode]
+            .live
+            .get(offset as usize..)
+            .unwrap_or_default();
+        let count = bytes.len().min(out.len());
+        out[..count].copy_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.change(Change::Write {
+            offset,
+            bytes: bytes.to_vec(),
+        })?;
+        Ok(bytes.len())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.storage.look()?.inodes[self.inode].live.len() as u64)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.change(Change::Length(length))
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        if self.length()? < length {
+            self.change(Change::Length(length))?;
+        }
+        Ok(())
+    }
+
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
+        let length = length.min(self.length()?.saturating_sub(offset));
+        self.change(Change::Zero { offset, length })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.storage.step()?.inodes[self.inode].sync();
+        Ok(())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+#[derive(Debug)]
+struct LossyLock {
+    storage: LossyStorage,
+    name: String,
+}
+
+impl StorageLock for LossyLock {
+    fn publish(&self, bytes: &[u8]) -> io::Result<()> {
+        self.storage
+            .step()?
+            .locks
+            .insert(self.name.clone(), bytes.to_vec());
+        Ok(())
+    }
+}
+
+impl Drop for LossyLock {
+    fn drop(&mut self) {
+        self.storage.state.lock().locks.remove(&self.name);
+    }
+}
