@@ -179,13 +179,13 @@ pub fn verify_note<'a>(
     // The body may hold empty lines: the last one separates it from the signatures.
     let split = text
         .rfind("\n\n")
-        .ok_or(malformed("no empty line before the signatures"))?
+        .ok_or_else(|| malformed("no empty line before the signatures"))?
         + 1;
     let (body, signatures) = (&text[..split], &text[split + 1..]);
     check_body(body, origin)?;
     let signatures = signatures
         .strip_suffix('\n')
-        .ok_or(malformed("the last line has no newline"))?;
+        .ok_or_else(|| malformed("the last line has no newline"))?;
     if signatures.split('\n').count() > NOTE_LINES_MAX {
         return Err(malformed("too many signature lines"));
     }
@@ -197,14 +197,14 @@ pub fn verify_note<'a>(
         let (name, blob) = line
             .strip_prefix(LINE_START)
             .and_then(|rest| rest.split_once(' '))
-            .ok_or(malformed("a signature line has another form"))?;
+            .ok_or_else(|| malformed("a signature line has another form"))?;
         if !is_key_name(name) {
             return Err(malformed("bad key name"));
         }
         let blob = STANDARD.decode(blob).map_err(|_| malformed("bad base64"))?;
         let (id, signature) = blob
             .split_at_checked(4)
-            .ok_or(malformed("signature without a key id"))?;
+            .ok_or_else(|| malformed("signature without a key id"))?;
         if name != origin {
             continue;
         }

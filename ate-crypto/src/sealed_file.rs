@@ -68,18 +68,15 @@ pub fn open(key: &StoreKey, context: &[u8], bytes: &[u8]) -> Result<Vec<u8>, Ope
     let (header, mut sealed) = bytes.split_at_checked(HEADER_BYTES).ok_or(OpenError)?;
     let file = Reader::new(key, context, header)?;
     let count = sealed.len().div_ceil(SEALED_PAGE_BYTES).max(1);
-    let mut out = vec![
-        0;
-        sealed
-            .len()
-            .checked_sub(count * TAG_BYTES)
-            .ok_or(OpenError)?
-    ];
+    // Every page before the last is full; the last one has at least its tag.
+    if sealed.len() - (count - 1) * SEALED_PAGE_BYTES < TAG_BYTES {
+        return Err(OpenError);
+    }
+    let mut out = vec![0; sealed.len() - count * TAG_BYTES];
     let mut rest = &mut out[..];
     for page in 0..count {
         let (page_sealed, after) = sealed.split_at(sealed.len().min(SEALED_PAGE_BYTES));
-        let opened = page_sealed.len().checked_sub(TAG_BYTES).ok_or(OpenError)?;
-        let (plain, rest_after) = rest.split_at_mut(opened);
+        let (plain, rest_after) = rest.split_at_mut(page_sealed.len() - TAG_BYTES);
         let (nonce, ad) = file.place(page as u64, page + 1 == count);
         file.key.open_into(nonce, &ad, page_sealed, plain)?;
         (sealed, rest) = (after, rest_after);
