@@ -6,8 +6,6 @@ use crate::process::{cargo, root, run};
 use crate::scratch::Scratch;
 use crate::steps::Outcome;
 
-const PEERS: &str = "benches/peers/Cargo.toml";
-
 /// The rows that the peers have; the others are ours alone.
 const PEER_ROWS: &[&str] = &["lone", "64", "bulk", "read", "open", "bytes"];
 
@@ -29,23 +27,20 @@ pub(crate) fn command(arguments: &[String]) -> Result<Outcome> {
         println!("    peers: none of the chosen rows is theirs");
         return Ok(Outcome::Passed);
     };
-    let build = run(cargo().args(["build", "--release", "--locked", "--manifest-path", PEERS]));
-    if let Err(error) = build {
+    // From its own folder, whose configuration says how SQLite is built.
+    let peers = || {
+        let mut command = cargo();
+        command.current_dir(root().join("benches/peers"));
+        command
+    };
+    if let Err(error) = run(peers().args(["build", "--release", "--locked"])) {
         println!("    peers: SKIPPED, NOT MEASURED: {error:#}");
         return Ok(Outcome::Passed);
     }
     // On the disk of the build, not in the temporary directory, which may be memory, where a sync costs nothing.
     let scratch = Scratch::below(&root().join("target"), "peers")?;
-    run(cargo()
-        .args([
-            "run",
-            "--release",
-            "--locked",
-            "--quiet",
-            "--manifest-path",
-            PEERS,
-            "--",
-        ])
+    run(peers()
+        .args(["run", "--release", "--locked", "--quiet", "--"])
         .args(["--rows", &rows, "--dir"])
         .arg(scratch.path()))?;
     Ok(Outcome::Passed)

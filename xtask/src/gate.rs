@@ -80,7 +80,15 @@ pub(crate) fn deny() -> Result<Outcome> {
     if !answers(cargo().args(["deny", "--version"])) {
         return Ok(Outcome::Skipped("cargo-deny is not installed".to_owned()));
     }
-    run(cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]))?;
+    run(cargo().args([
+        "deny",
+        "--locked",
+        "check",
+        "--hide-inclusion-graph",
+        "bans",
+        "licenses",
+        "sources",
+    ]))?;
     if has_advisories() {
         run(cargo().args(["deny", "--locked", "--offline", "check", "advisories"]))?;
     } else {
