@@ -15,7 +15,7 @@ const BUILD_PLACES: &[&str] = &[
     "CARGO_BUILD_BUILD_DIR",
 ];
 
-pub(crate) fn command(arguments: &[String]) -> Result<Outcome> {
+pub(crate) fn command(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     let is_kept = match arguments {
         [] => false,
         [flag] if flag == "--keep" => true,
@@ -29,7 +29,6 @@ pub(crate) fn command(arguments: &[String]) -> Result<Outcome> {
         scratch.keep();
     }
     let clone = scratch.path().join("ate");
-    let mut steps = Steps::new();
     steps.run("clone", || {
         run(git()
             .args(["clone", "--quiet", "--no-hardlinks"])
@@ -50,7 +49,7 @@ pub(crate) fn command(arguments: &[String]) -> Result<Outcome> {
     }
     steps.print_summary();
     if is_kept {
-        println!("    kept: {}", clone.display());
+        println!("kept: {}", clone.display());
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
