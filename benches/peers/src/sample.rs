@@ -24,7 +24,7 @@ impl Sample {
             email: format!("{}@{}.example", random.text(12), random.text(8)),
             balance: (random.next() % 2_000_000) as i64 - 1_000_000,
             tags: vec![random.text(8), random.text(8), random.text(8)],
-            note: random.text(110),
+            note: random.text(118),
         }
     }
 
