@@ -169,6 +169,7 @@ fn files_and_sockets_in_the_wrong_crate_are_found() {
     assert_eq!(found("ate-view/src/a.rs", "use std::{fs, io};\n"), 1);
     assert_eq!(found("ate-log/src/a.rs", "let x = std::fs::read(p);\n"), 0);
     assert_eq!(found("ate-log/src/a.rs", "use std::net::TcpStream;\n"), 1);
+    assert_eq!(found("ate-view/src/a.rs", "use std::net::IpAddr;\n"), 0);
     assert_eq!(found("ate-view/src/a.rs", "// std::fs\nuse std::fmt;\n"), 0);
     assert_eq!(
         found(
