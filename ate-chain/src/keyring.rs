@@ -60,8 +60,11 @@ impl Keyring {
 
     /// The keys to seal with: those of the scope's newest epoch.
     pub(crate) fn current(&self, local: &Local, scope: &RecordKey) -> Result<ScopeKeys, ReadError> {
-        let epoch = local
-            .with_state(|state| state.scopes.get(scope).map(|facts| facts.epoch))
+        let stored = local.with_state(|state| state.scopes.get(scope).map(|facts| facts.epoch));
+        // The root scope of a chain that is not written yet exists in memory only.
+        let planned = (local.birth.is_some() && *scope == RecordKey::ROOT).then_some(1);
+        let epoch = stored
+            .or(planned)
             .ok_or(ReadError::NotFound { key: *scope })?;
         Ok(ScopeKeys {
             epoch,
