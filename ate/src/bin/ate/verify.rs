@@ -1,0 +1,96 @@
+//! `verify`: everything again from the files alone.
+
+use ate::chain::{Depth, Proved};
+use serde::Serialize;
+
+use crate::args::Verify;
+use crate::failure::Failure;
+use crate::output::{Bytes, Output, plural};
+use crate::progress::Progress;
+use crate::store::Place;
+
+/// Commits between two looks at the progress bar.
+const COMMITS_PER_STEP: u64 = 256;
+
+/// What was proved of one chain.
+#[derive(Serialize)]
+struct Shown {
+    chain: String,
+    id: String,
+    position: u64,
+    root: String,
+    commits: u64,
+    events: u64,
+    bodies: u64,
+    body_bytes: u64,
+    signatures: u64,
+    proofs: u64,
+    deep: bool,
+}
+
+pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), Failure> {
+    let store = place.read()?;
+    let depth = if args.deep {
+        Depth::Deep
+    } else {
+        Depth::Bodies
+    };
+    let chains = match &args.chain {
+        Some(name) => vec![place.chain_info(&store, name)?],
+        None => store.chains().map_err(Failure::from)?,
+    };
+    for chain in &chains {
+        let progress = Progress::records("verifying", None);
+        let verified = store
+            .verify(&chain.id, depth, |proved| {
+                if proved.commits.is_multiple_of(COMMITS_PER_STEP) {
+                    progress.reached(proved.events);
+                }
+            })
+            .map_err(|error| {
+                Failure::from(ate::Error::from(error))
+                    .during(format!("chain `{}` does not verify", chain.name))
+            })?;
+        drop(progress);
+        show(
+            &Shown {
+                chain: chain.name.to_string(),
+                id: chain.id.to_string(),
+                position: verified.position.0,
+                root: verified.root.to_string(),
+                commits: verified.proved.commits,
+                events: verified.proved.events,
+                bodies: verified.proved.bodies,
+                body_bytes: verified.proved.body_bytes,
+                signatures: verified.proved.signatures,
+                proofs: verified.proved.proofs,
+                deep: args.deep,
+            },
+            &verified.proved,
+            out,
+        )?;
+    }
+    if chains.is_empty() && !out.is_json() {
+        crate::output::say("no chains yet: nothing to prove");
+    }
+    Ok(())
+}
+
+fn show(shown: &Shown, proved: &Proved, out: &mut Output) -> Result<(), Failure> {
+    if out.is_json() {
+        return out.object(shown);
+    }
+    out.line(format_args!(
+        "{}: good to position {}\n  root        {}\n  order       {}, each judged by the rules and authority at its place\n  \
+         changes     {}\n  hashes      {}, {}\n  signatures  {} verified, each Ed25519 and ML-DSA-65, for {}",
+        shown.chain,
+        shown.position,
+        shown.root,
+        plural(proved.commits, "commit"),
+        plural(proved.events, "event"),
+        plural(proved.bodies, "sealed part"),
+        Bytes(proved.body_bytes),
+        plural(proved.signatures, "signature").split(' ').next().unwrap_or_default(),
+        plural(proved.proofs, "batch").replace("batchs", "batches"),
+    ))
+}
