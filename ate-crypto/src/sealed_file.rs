@@ -65,23 +65,41 @@ pub fn seal(key: &StoreKey, context: &[u8], random: &dyn Random, plaintext: &[u8
 /// # Errors
 /// One [`OpenError`] for every cause: not such a file, another key or context, changed, moved, missing or extra bytes.
 pub fn open(key: &StoreKey, context: &[u8], bytes: &[u8]) -> Result<Vec<u8>, OpenError> {
-    let (header, mut sealed) = bytes.split_at_checked(HEADER_BYTES).ok_or(OpenError)?;
-    let file = Reader::new(key, context, header)?;
-    let count = sealed.len().div_ceil(SEALED_PAGE_BYTES).max(1);
-    // Every page before the last is full; the last one has at least its tag.
-    if sealed.len() - (count - 1) * SEALED_PAGE_BYTES < TAG_BYTES {
-        return Err(OpenError);
-    }
+    let (file, count) = Reader::of_file(key, context, bytes)?;
+    let sealed = &bytes[HEADER_BYTES..];
     let mut out = vec![0; sealed.len() - count * TAG_BYTES];
     let mut rest = &mut out[..];
-    for page in 0..count {
-        let (page_sealed, after) = sealed.split_at(sealed.len().min(SEALED_PAGE_BYTES));
-        let (plain, rest_after) = rest.split_at_mut(page_sealed.len() - TAG_BYTES);
+    for (page, sealed) in sealed.chunks(SEALED_PAGE_BYTES).enumerate() {
+        let (plain, after) = rest.split_at_mut(sealed.len() - TAG_BYTES);
         let (nonce, ad) = file.place(page as u64, page + 1 == count);
-        file.key.open_into(nonce, &ad, page_sealed, plain)?;
-        (sealed, rest) = (after, rest_after);
+        file.key.open_into(nonce, &ad, sealed, plain)?;
+        rest = after;
     }
     Ok(out)
+}
+
+/// Like [`open`], but in the buffer that holds the file: for large files, where the memory of a second buffer costs more than
+/// the decryption.
+///
+/// # Errors
+/// As [`open`]; the buffer is empty then.
+pub fn open_in_place(key: &StoreKey, context: &[u8], bytes: &mut Vec<u8>) -> Result<(), OpenError> {
+    let opened = Reader::of_file(key, context, bytes).and_then(|(file, count)| {
+        let (mut from, mut to) = (HEADER_BYTES, 0);
+        for page in 0..count {
+            let until = bytes.len().min(from + SEALED_PAGE_BYTES);
+            let (nonce, ad) = file.place(page as u64, page + 1 == count);
+            let plain = file
+                .key
+                .open_in_place(nonce, &ad, &mut bytes[from..until])?
+                .len();
+            bytes.copy_within(from..from + plain, to);
+            (from, to) = (until, to + plain);
+        }
+        Ok(to)
+    });
+    bytes.truncate(*opened.as_ref().unwrap_or(&0));
+    opened.map(|_| ())
 }
 
 /// Bytes of the sealed form of a plaintext.
@@ -125,6 +143,17 @@ impl Reader {
             return Err(OpenError);
         }
         Ok(Self::derive(key, context, header))
+    }
+
+    /// The reader of a whole file, and the number of its pages.
+    fn of_file(key: &StoreKey, context: &[u8], bytes: &[u8]) -> Result<(Self, usize), OpenError> {
+        let (header, sealed) = bytes.split_at_checked(HEADER_BYTES).ok_or(OpenError)?;
+        let count = sealed.len().div_ceil(SEALED_PAGE_BYTES).max(1);
+        // Every page before the last is full; the last one has at least its tag.
+        if sealed.len() - (count - 1) * SEALED_PAGE_BYTES < TAG_BYTES {
+            return Err(OpenError);
+        }
+        Ok((Self::new(key, context, header)?, count))
     }
 
     /// Opens page `page`, which is the `last` one or not.
