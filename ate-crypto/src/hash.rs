@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use sha2::block_api::compress256;
+use zeroize::Zeroize;
 
 use crate::error::TextError;
 
@@ -99,7 +100,8 @@ pub(crate) const INITIAL: [u32; 8] = [
 
 /// A SHA-256 computation over the compression function of `sha2`. The values of the format are short, mostly one to three
 /// blocks; there the general hasher spends a third of its time around the compression, and it cannot start from a prepared
-/// state that its owner wipes.
+/// state that its owner wipes. It is not wiped on drop, which would cost every hash: whoever absorbs a secret calls `zeroize`.
+#[derive(Zeroize)]
 pub(crate) struct Absorb {
     state: [u32; 8],
     block: [u8; BLOCK],
@@ -150,7 +152,7 @@ impl Absorb {
     }
 
     /// Padding of FIPS 180-4, section 5.1.1, and the last block or two.
-    pub(crate) fn finish(mut self) -> [u8; 32] {
+    pub(crate) fn finish(&mut self) -> [u8; 32] {
         self.block[self.filled] = 0x80;
         self.block[self.filled + 1..].fill(0);
         if self.filled + 1 > BLOCK - 8 {

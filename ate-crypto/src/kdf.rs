@@ -41,8 +41,17 @@ impl Prf {
 
     /// `HKDF-Extract(salt, ikm)`, prepared as the key of further expansions.
     pub(crate) fn extract(salt: &[u8], ikm: &[u8]) -> Self {
-        let mut prk = Self::new(salt).mac(&[ikm]);
+        let salted = Self::new(salt);
+        let mut inner = Absorb::after_a_block(salted.inner);
+        inner.update(ikm);
+        let mut digest = inner.finish();
+        let mut outer = Absorb::after_a_block(salted.outer);
+        outer.update(&digest);
+        let mut prk = outer.finish();
         let prf = Self::new(&prk);
+        inner.zeroize();
+        outer.zeroize();
+        digest.zeroize();
         prk.zeroize();
         prf
     }
@@ -53,9 +62,7 @@ impl Prf {
         for part in parts {
             inner.update(part);
         }
-        let mut outer = Absorb::after_a_block(self.outer);
-        outer.update(&inner.finish());
-        outer.finish()
+        self.close(inner)
     }
 
     /// HMAC over `T(tag) ‖ parts`.
@@ -89,7 +96,7 @@ impl Prf {
         inner
     }
 
-    fn close(&self, inner: Absorb) -> [u8; 32] {
+    fn close(&self, mut inner: Absorb) -> [u8; 32] {
         let mut outer = Absorb::after_a_block(self.outer);
         outer.update(&inner.finish());
         outer.finish()
