@@ -38,13 +38,8 @@ pub const HEADER_BYTES: usize = 8 + 1 + 1 + 32;
 /// Seals `plaintext` for `context`. The result has [`sealed_bytes`] bytes.
 #[must_use]
 pub fn seal(key: &StoreKey, context: &[u8], random: &dyn Random, plaintext: &[u8]) -> Vec<u8> {
-    let mut header = [0; HEADER_BYTES];
-    header[..8].copy_from_slice(MAGIC);
-    header[8] = FORMAT;
-    header[9] = Suite::Hybrid1.id();
-    header[10..].copy_from_slice(&random::array::<32>(random));
+    let header = fresh_header(random);
     let file = Reader::derive(key, context, &header);
-
     let mut out = vec![0; sealed_bytes(plaintext.len())];
     let (head, mut rest) = out.split_at_mut(HEADER_BYTES);
     head.copy_from_slice(&header);
@@ -58,6 +53,36 @@ pub fn seal(key: &StoreKey, context: &[u8], random: &dyn Random, plaintext: &[u8
         rest = after;
     }
     out
+}
+
+/// Like [`seal`], but in the buffer that holds the plaintext: for large files, where the memory of a second buffer costs more
+/// than the encryption. Reserve [`sealed_bytes`] when the buffer is made and nothing is moved to a larger one here.
+pub fn seal_in_place(key: &StoreKey, context: &[u8], random: &dyn Random, bytes: &mut Vec<u8>) {
+    let header = fresh_header(random);
+    let file = Reader::derive(key, context, &header);
+    let plain = bytes.len();
+    let count = page_count(plain);
+    bytes.resize(sealed_bytes(plain), 0);
+    // Every page moves towards the end, so the last one goes first.
+    for page in (0..count).rev() {
+        let from = page * PAGE_BYTES;
+        let length = (plain - from).min(PAGE_BYTES);
+        let to = HEADER_BYTES + page * SEALED_PAGE_BYTES;
+        bytes.copy_within(from..from + length, to);
+        let (nonce, ad) = file.place(page as u64, page + 1 == count);
+        let (body, tag) = bytes[to..to + length + TAG_BYTES].split_at_mut(length);
+        tag.copy_from_slice(&file.key.seal_in_place(nonce, &ad, body));
+    }
+    bytes[..HEADER_BYTES].copy_from_slice(&header);
+}
+
+fn fresh_header(random: &dyn Random) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..8].copy_from_slice(MAGIC);
+    header[8] = FORMAT;
+    header[9] = Suite::Hybrid1.id();
+    header[10..].copy_from_slice(&random::array::<32>(random));
+    header
 }
 
 /// Opens what [`seal`] made, whole or not at all. Allocates no more than the input has.

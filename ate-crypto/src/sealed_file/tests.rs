@@ -46,6 +46,12 @@ fn files_round_trip_at_every_border() {
     ] {
         let file = sealed(length);
         assert_eq!(file.len(), sealed_bytes(length));
+        let mut buffer = plaintext(length);
+        seal_in_place(&key(1), b"context", &SeededRandom::new(1), &mut buffer);
+        assert_eq!(
+            buffer, file,
+            "both ways make the same file, length {length}"
+        );
         assert_eq!(
             open(&key(1), b"context", &file),
             Ok(plaintext(length)),
