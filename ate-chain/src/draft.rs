@@ -411,24 +411,45 @@ impl Draft {
     /// Index of the event that creates, changes or ends `key`.
     pub fn event_of(&self, key: &RecordKey) -> Option<u32> {
         let targets = |event: &DraftEvent| match &event.intent {
-            Intent::Create { key, .. } | Intent::Update { key, .. } | Intent::Remove { key, .. } => Some(*key),
+            Intent::Create { key, .. }
+            | Intent::Update { key, .. }
+            | Intent::Remove { key, .. } => Some(*key),
             _ => None,
         };
-        self.events.iter().position(|event| targets(event) == Some(*key)).map(|index| index as u32)
+        self.events
+            .iter()
+            .position(|event| targets(event) == Some(*key))
+            .map(|index| index as u32)
     }
 
     /// The plaintext that event `index` would write.
     pub fn content(&self, index: u32) -> Option<&[u8]> {
-        self.events.get(index as usize)?.content.as_ref().map(|(_, content)| content.as_slice())
+        self.events
+            .get(index as usize)?
+            .content
+            .as_ref()
+            .map(|(_, content)| content.as_slice())
     }
 
     /// Other content for an event that writes some.
     ///
     /// # Errors
     /// As [`Draft::update`].
-    pub fn replace_content(&mut self, index: u32, schema: &Hash, content: Vec<u8>) -> Result<(), SealError> {
+    pub fn replace_content(
+        &mut self,
+        index: u32,
+        schema: &Hash,
+        content: Vec<u8>,
+    ) -> Result<(), SealError> {
         limit("body", content.len() as u64, CONTENT_BYTES_MAX.into())?;
-        let Some(scope) = self.events.get(index as usize).and_then(|event| event.content.as_ref()).map(|(scope, _)| *scope) else { return Ok(()) };
+        let Some(scope) = self
+            .events
+            .get(index as usize)
+            .and_then(|event| event.content.as_ref())
+            .map(|(scope, _)| *scope)
+        else {
+            return Ok(());
+        };
         let tag = self.schema_tag(scope, schema)?;
         let event = &mut self.events[index as usize];
         match &mut event.intent {
@@ -443,7 +464,9 @@ impl Draft {
     pub fn set_supersedes(&mut self, index: u32, version: Ref) {
         if let Some(event) = self.events.get_mut(index as usize) {
             match &mut event.intent {
-                Intent::Create { supersedes, .. } | Intent::Update { supersedes, .. } | Intent::Remove { supersedes, .. } => *supersedes = version,
+                Intent::Create { supersedes, .. }
+                | Intent::Update { supersedes, .. }
+                | Intent::Remove { supersedes, .. } => *supersedes = version,
                 _ => {}
             }
         }
@@ -462,7 +485,9 @@ impl Draft {
         let made = |events: &[DraftEvent], scope: &RecordKey| {
             events.iter().any(|event| match &event.intent {
                 Intent::Rotate { scope: rotated, .. } => rotated == scope,
-                Intent::Create { key, .. } | Intent::Update { key, .. } => key == scope && event.read.is_some(),
+                Intent::Create { key, .. } | Intent::Update { key, .. } => {
+                    key == scope && event.read.is_some()
+                }
                 _ => false,
             })
         };
@@ -488,6 +513,14 @@ impl Draft {
             self.events.len() as u64 + 1,
             EVENTS_MAX.into(),
         )
+    }
+
+    /// The name key of a scope, one that this draft makes included.
+    ///
+    /// # Errors
+    /// The author does not hold it.
+    pub fn name_key(&mut self, scope: RecordKey) -> Result<Arc<NameKey>, SealError> {
+        Ok(self.keys_of(scope)?.name.clone())
     }
 
     pub(crate) fn keys_of(&mut self, scope: RecordKey) -> Result<&ScopeKeys, SealError> {

@@ -135,7 +135,9 @@ impl Draft {
         let salt = Salt::generate(&*author.random);
         let mut sealer = Sealer::new(&chain, &author.keyring, salt, self, &*author.random);
         let events = std::mem::take(&mut self.events);
-        let sealed = events.iter().try_for_each(|event| sealer.event(event, self));
+        let sealed = events
+            .iter()
+            .try_for_each(|event| sealer.event(event, self));
         self.events = events;
         sealed?;
         let mut root = RootBuilder::default();

@@ -49,7 +49,11 @@ pub(crate) struct Ticket {
 impl Cache {
     pub(crate) fn new(bytes_max: usize) -> Self {
         let secret = std::collections::hash_map::RandomState::new().hash_one(0u8);
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), secret, shard_bytes_max: bytes_max / SHARDS }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            secret,
+            shard_bytes_max: bytes_max / SHARDS,
+        }
     }
 
     fn hash(&self, key: &RecordKey) -> u64 {
@@ -73,11 +77,20 @@ impl Cache {
 
     /// To be taken before the record is looked up.
     pub(crate) fn ticket(&self, key: &RecordKey) -> Ticket {
-        Ticket { epoch: self.shard(self.hash(key)).lock().epoch }
+        Ticket {
+            epoch: self.shard(self.hash(key)).lock().epoch,
+        }
     }
 
     /// Keeps a value unless something was removed from its shard since the ticket was taken.
-    pub(crate) fn insert(&self, ticket: &Ticket, key: RecordKey, version: Version, bytes: usize, value: Arc<dyn Any + Send + Sync>) {
+    pub(crate) fn insert(
+        &self,
+        ticket: &Ticket,
+        key: RecordKey,
+        version: Version,
+        bytes: usize,
+        value: Arc<dyn Any + Send + Sync>,
+    ) {
         let bytes = bytes + ENTRY_BYTES;
         if bytes > self.shard_bytes_max {
             return;
@@ -89,7 +102,13 @@ impl Cache {
         }
         while shard.bytes + bytes > self.shard_bytes_max && shard.evict(|key| self.hash(key)) {}
         shard.bytes += bytes;
-        let entry = Entry { key, version, bytes: bytes as u32, used: false, value };
+        let entry = Entry {
+            key,
+            version,
+            bytes: bytes as u32,
+            used: false,
+            value,
+        };
         let slot = match shard.free.pop() {
             Some(slot) => {
                 shard.entries[slot as usize] = Some(entry);
@@ -101,7 +120,11 @@ impl Cache {
             }
         };
         let Shard { index, entries, .. } = &mut *shard;
-        index.insert_unique(hash, slot, |&slot| entries[slot as usize].as_ref().map_or(0, |entry| self.hash(&entry.key)));
+        index.insert_unique(hash, slot, |&slot| {
+            entries[slot as usize]
+                .as_ref()
+                .map_or(0, |entry| self.hash(&entry.key))
+        });
     }
 
     /// Forgets a value that is no longer the newest.
@@ -122,7 +145,13 @@ impl Cache {
 
 impl Shard {
     fn find(&self, hash: u64, key: &RecordKey) -> Option<u32> {
-        self.index.find(hash, |&slot| self.entries[slot as usize].as_ref().is_some_and(|entry| entry.key == *key)).copied()
+        self.index
+            .find(hash, |&slot| {
+                self.entries[slot as usize]
+                    .as_ref()
+                    .is_some_and(|entry| entry.key == *key)
+            })
+            .copied()
     }
 
     fn take(&mut self, hash: u64, slot: u32) {
@@ -171,8 +200,17 @@ mod tests {
     fn stays_within_its_budget_and_keeps_what_is_used() {
         let cache = Cache::new(SHARDS * 10 * (100 + ENTRY_BYTES));
         for number in 0..10_000 {
-            cache.insert(&cache.ticket(&key(number)), key(number), V, 100, Arc::new(number));
-            assert!(number < 1 || cache.get(&key(0)).is_some(), "key 0 is used all the time, lost at {number}");
+            cache.insert(
+                &cache.ticket(&key(number)),
+                key(number),
+                V,
+                100,
+                Arc::new(number),
+            );
+            assert!(
+                number < 1 || cache.get(&key(0)).is_some(),
+                "key 0 is used all the time, lost at {number}"
+            );
         }
         assert!(cache.bytes() <= SHARDS * 10 * (100 + ENTRY_BYTES));
         assert!(cache.bytes() > SHARDS * 5 * (100 + ENTRY_BYTES));

@@ -60,7 +60,9 @@ impl<T> Dao<T> {
     /// # Errors
     /// The handle itself.
     pub fn try_into_inner(self) -> Result<T, Self> {
-        Arc::try_unwrap(self.0).map(|inner| inner.value).map_err(Self)
+        Arc::try_unwrap(self.0)
+            .map(|inner| inner.value)
+            .map_err(Self)
     }
 }
 
@@ -80,6 +82,10 @@ impl<T> Deref for Dao<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Dao<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dao").field("key", &self.key()).field("version", &self.version()).field("value", &self.0.value).finish()
+        f.debug_struct("Dao")
+            .field("key", &self.key())
+            .field("version", &self.version())
+            .field("value", &self.0.value)
+            .finish()
     }
 }

@@ -35,7 +35,10 @@ impl Index {
         debug_assert_eq!(change.slot, self.rows, "slots are given in order");
         self.rows = change.slot + 1;
         if change.slot != change.parent_slot {
-            self.children.entry((change.parent_slot, change.collection)).or_default().push(change.slot);
+            self.children
+                .entry((change.parent_slot, change.collection))
+                .or_default()
+                .push(change.slot);
         }
     }
 
@@ -44,23 +47,42 @@ impl Index {
         if parent == 0 && collection == NAMED {
             self.by_slot.insert(slot, name.clone());
         }
-        self.names.entry((parent, collection.into())).or_default().insert(name, slot);
+        self.names
+            .entry((parent, collection.into()))
+            .or_default()
+            .insert(name, slot);
     }
 
     pub(crate) fn children(&self, parent: Slot, collection: CollectionTag) -> &[Slot] {
-        self.children.get(&(parent, collection)).map_or(&[], Vec::as_slice)
+        self.children
+            .get(&(parent, collection))
+            .map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn find(&self, parent: Slot, collection: &str, name: &str) -> Option<Slot> {
         // The key borrows nothing, so a look-up costs one small allocation unless the collection is the empty one.
-        self.names.get(&(parent, collection.into())).and_then(|names| names.get(name)).copied()
+        self.names
+            .get(&(parent, collection.into()))
+            .and_then(|names| names.get(name))
+            .copied()
     }
 
     /// Names that begin with `prefix`, ascending by their bytes.
-    pub(crate) fn prefix(&self, parent: Slot, collection: &str, prefix: &str) -> Vec<(Arc<str>, Slot)> {
-        let Some(names) = self.names.get(&(parent, collection.into())) else { return Vec::new() };
+    pub(crate) fn prefix(
+        &self,
+        parent: Slot,
+        collection: &str,
+        prefix: &str,
+    ) -> Vec<(Arc<str>, Slot)> {
+        let Some(names) = self.names.get(&(parent, collection.into())) else {
+            return Vec::new();
+        };
         let from = (Bound::Included(prefix), Bound::Unbounded);
-        names.range::<str, _>(from).take_while(|(name, _)| name.starts_with(prefix)).map(|(name, slot)| (name.clone(), *slot)).collect()
+        names
+            .range::<str, _>(from)
+            .take_while(|(name, _)| name.starts_with(prefix))
+            .map(|(name, slot)| (name.clone(), *slot))
+            .collect()
     }
 
     /// The name of a record below the root record.
@@ -110,7 +132,10 @@ impl Index {
         if take(&mut bytes, 1)? != [1] {
             return None;
         }
-        let mut index = Self { closed: usize::try_from(u64::from_le_bytes(number(&mut bytes)?)).ok()?, ..Self::default() };
+        let mut index = Self {
+            closed: usize::try_from(u64::from_le_bytes(number(&mut bytes)?)).ok()?,
+            ..Self::default()
+        };
         for _ in 0..u64::from_le_bytes(number(&mut bytes)?) {
             let parent = Slot::from_le_bytes(number(&mut bytes)?);
             let collection = text(&mut bytes)?;
@@ -123,7 +148,9 @@ impl Index {
                 }
                 names.push((name, slot));
             }
-            index.names.insert((parent, collection.into()), names.into_iter().collect());
+            index
+                .names
+                .insert((parent, collection.into()), names.into_iter().collect());
         }
         bytes.is_empty().then_some(index)
     }

@@ -22,7 +22,10 @@ impl<T> Key<T> {
     /// A key for a raw record key.
     #[must_use]
     pub const fn from_raw(raw: RecordKey) -> Self {
-        Self { raw, record: PhantomData }
+        Self {
+            raw,
+            record: PhantomData,
+        }
     }
 
     /// The raw record key.

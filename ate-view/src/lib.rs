@@ -3,8 +3,32 @@
 //! What a record type looks like, and how one program reads what another wrote, is told at [`Record`], [`Descriptor`] and
 //! [`Plan`]; the derive at [`macro@Record`].
 
+mod cache;
+mod chain;
+mod commit;
+mod dao;
+mod document;
+mod error;
+mod index;
 mod json;
+mod key;
+mod receipt;
 mod schema;
+mod session;
+mod transaction;
+mod view;
+mod write;
+
+pub use chain::Chain;
+pub use dao::Dao;
+pub use document::{Document, NamedEntry};
+pub use error::{BoxError, CommitError, KeyError, ReadError, TransactError};
+pub use key::{IntoKey, Key, Target};
+pub use receipt::{Durability, Receipt};
+pub use session::NAME_BYTES_MAX;
+pub use transaction::{Conflict, ConflictingRecord, Expect, Transaction};
+pub use view::View;
+pub use write::Write;
 
 pub use json::{FieldTextError, JSON_DEPTH_MAX, Json, JsonError, JsonFault};
 pub use schema::{

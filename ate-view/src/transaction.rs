@@ -6,7 +6,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use ate_chain::{CreateOptions, Draft, Pending, Readers, RecordKey, Ref, SealError, Version, WritePolicy};
+use ate_chain::{
+    CreateOptions, Draft, Pending, Readers, RecordKey, Ref, SealError, Version, WritePolicy,
+};
 use ate_crypto::{Hash, Who};
 use parking_lot::Mutex;
 
@@ -48,6 +50,7 @@ pub struct Transaction {
 }
 
 pub(crate) struct State {
+    session: Arc<Session>,
     pub(crate) draft: Draft,
     /// Records that this transaction writes, and the event that does.
     pub(crate) targets: HashMap<RecordKey, u32>,
@@ -102,13 +105,16 @@ impl Conflict {
 
 impl std::fmt::Debug for Conflict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Conflict").field("records", &self.records).finish_non_exhaustive()
+        f.debug_struct("Conflict")
+            .field("records", &self.records)
+            .finish_non_exhaustive()
     }
 }
 
 impl Transaction {
     pub(crate) fn new(session: Arc<Session>) -> Self {
         let state = State {
+            session: session.clone(),
             draft: Draft::new(session.author.clone()),
             targets: HashMap::new(),
             blind: HashSet::new(),
@@ -118,7 +124,10 @@ impl Transaction {
             serializable: false,
             spent: false,
         };
-        Self { session, state: Arc::new(Mutex::new(state)) }
+        Self {
+            session,
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     /// Makes every read a precondition: the commit is refused if anything that was read has changed.
@@ -152,7 +161,12 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`Transaction::add`]; [`SealError::NoRecord`] if there is no such parent.
-    pub fn push<P, T: Record>(&self, parent: impl IntoKey<P>, collection: &str, value: &T) -> Result<Key<T>, CommitError> {
+    pub fn push<P, T: Record>(
+        &self,
+        parent: impl IntoKey<P>,
+        collection: &str,
+        value: &T,
+    ) -> Result<Key<T>, CommitError> {
         let parent = self.session.resolve(&parent.into_target())?;
         self.create(parent, collection, None, value, Access::default())
     }
@@ -169,7 +183,12 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`Transaction::put`]; [`CommitError::Exists`], [`CommitError::NotAtVersion`].
-    pub fn put_if<T: Record>(&self, key: impl IntoKey<T>, value: &T, expect: Expect) -> Result<Key<T>, CommitError> {
+    pub fn put_if<T: Record>(
+        &self,
+        key: impl IntoKey<T>,
+        value: &T,
+        expect: Expect,
+    ) -> Result<Key<T>, CommitError> {
         self.put_with(key.into_target(), value, expect, Access::default())
     }
 
@@ -185,7 +204,11 @@ impl Transaction {
     ///
     /// # Errors
     /// [`CommitError::Read`] if the record does not exist or cannot be read; as [`Transaction::add`].
-    pub fn update<T: Record + Clone>(&self, key: impl IntoKey<T>, change: impl FnOnce(&mut T)) -> Pending<Result<Key<T>, CommitError>> {
+    pub fn update<T: Record + Clone>(
+        &self,
+        key: impl IntoKey<T>,
+        change: impl FnOnce(&mut T),
+    ) -> Pending<Result<Key<T>, CommitError>> {
         Pending::ready(self.update_now(&key.into_target(), change))
     }
 
@@ -201,8 +224,15 @@ impl Transaction {
             // Only a record that nothing else in here hangs below can simply not be written.
             return state.forget(key, index, &self.session);
         }
-        let record = self.session.live(&key).ok_or_else(|| ReadError::NotFound { name: shown(&target) })?;
-        let expected = state.reads.get(&key).copied().flatten().unwrap_or(record.version);
+        let record = self.session.live(&key).ok_or_else(|| ReadError::NotFound {
+            name: shown(&target),
+        })?;
+        let expected = state
+            .reads
+            .get(&key)
+            .copied()
+            .flatten()
+            .unwrap_or(record.version);
         state.draft.remove(key, Ref::At(expected));
         state.note(key);
         Ok(())
@@ -251,17 +281,32 @@ impl Transaction {
     /// # Errors
     /// [`ReadError::NotFound`].
     pub fn set_writers(&self, record: RecordKey, writers: &[Who]) -> Result<(), CommitError> {
-        let stored = self.session.live(&record).ok_or_else(|| ReadError::NotFound { name: record.to_string() })?;
+        let stored = self
+            .session
+            .live(&record)
+            .ok_or_else(|| ReadError::NotFound {
+                name: record.to_string(),
+            })?;
         writers.iter().try_for_each(|who| self.introduce(who))?;
         let mut state = self.open()?;
-        state.draft.set_write_policy(record, Ref::At(stored.version), WritePolicy::any_of(writers.iter().map(Who::id)));
+        state.draft.set_write_policy(
+            record,
+            Ref::At(stored.version),
+            WritePolicy::any_of(writers.iter().map(Who::id)),
+        );
         state.note(record);
         Ok(())
     }
 
     pub(crate) fn open(&self) -> Result<parking_lot::MutexGuard<'_, State>, CommitError> {
         let state = self.state.lock();
-        if state.spent { Err(CommitError::Spent { state: "committed already" }) } else { Ok(state) }
+        if state.spent {
+            Err(CommitError::Spent {
+                state: "committed already",
+            })
+        } else {
+            Ok(state)
+        }
     }
 
     pub(crate) fn create<T: Record>(
@@ -274,14 +319,30 @@ impl Transaction {
     ) -> Result<Key<T>, CommitError> {
         let content = encode(value)?;
         let mut state = self.open()?;
-        access.introduce.iter().filter(|who| !self.session.local().knows(&who.id())).for_each(|who| state.draft.introduce(who.clone()));
+        access
+            .introduce
+            .iter()
+            .filter(|who| !self.session.local().knows(&who.id()))
+            .for_each(|who| state.draft.introduce(who.clone()));
         let scope = state.draft.scope_below(&parent)?;
         let own_scope = matches!(access.readers, Some(Readers::Only(_) | Readers::Public));
         if !own_scope {
             state.define(&self.session, scope, Descriptor::of::<T>())?;
         }
-        let options = CreateOptions { supersedes: Ref::Absent, write: access.write, readers: access.readers, defines: false };
-        let key = state.draft.create(parent, collection, name, &Descriptor::of::<T>().id(), content, options)?;
+        let options = CreateOptions {
+            supersedes: Ref::Absent,
+            write: access.write,
+            readers: access.readers,
+            defines: false,
+        };
+        let key = state.draft.create(
+            parent,
+            collection,
+            name,
+            &Descriptor::of::<T>().id(),
+            content,
+            options,
+        )?;
         if own_scope {
             // The scope begins with this record, so its schema is defined below it, in the same commit.
             state.define(&self.session, key, Descriptor::of::<T>())?;
@@ -290,7 +351,9 @@ impl Transaction {
             && name.is_some()
         {
             let index = state.draft.event_of(&key).expect("just drafted");
-            state.draft.set_supersedes(index, Ref::At(tombstone.version));
+            state
+                .draft
+                .set_supersedes(index, Ref::At(tombstone.version));
         }
         if own_scope {
             let index = state.draft.event_of(&key).expect("just drafted");
@@ -301,7 +364,13 @@ impl Transaction {
         Ok(Key::from_raw(key))
     }
 
-    pub(crate) fn put_with<T: Record>(&self, target: Target, value: &T, expect: Expect, access: Access) -> Result<Key<T>, CommitError> {
+    pub(crate) fn put_with<T: Record>(
+        &self,
+        target: Target,
+        value: &T,
+        expect: Expect,
+        access: Access,
+    ) -> Result<Key<T>, CommitError> {
         if let Target::Name(name) = &target {
             check_name(name)?;
         }
@@ -310,14 +379,27 @@ impl Transaction {
         if let Some(index) = staged {
             let content = encode(value)?;
             let mut state = self.open()?;
-            state.draft.replace_content(index, &Descriptor::of::<T>().id(), content)?;
+            state
+                .draft
+                .replace_content(index, &Descriptor::of::<T>().id(), content)?;
             return Ok(Key::from_raw(key));
         }
         let stored = self.session.live(&key);
         match (expect, &stored) {
-            (Expect::Absent, Some(record)) => return Err(CommitError::Exists { name: shown(&target), version: record.version }),
-            (Expect::Version(expected), stored) if stored.map(|record| record.version) != Some(expected) => {
-                return Err(CommitError::NotAtVersion { name: shown(&target), expected, stored: stored.map(|record| record.version) });
+            (Expect::Absent, Some(record)) => {
+                return Err(CommitError::Exists {
+                    name: shown(&target),
+                    version: record.version,
+                });
+            }
+            (Expect::Version(expected), stored)
+                if stored.map(|record| record.version) != Some(expected) =>
+            {
+                return Err(CommitError::NotAtVersion {
+                    name: shown(&target),
+                    expected,
+                    stored: stored.map(|record| record.version),
+                });
             }
             _ => {}
         }
@@ -329,7 +411,12 @@ impl Transaction {
             (None, Target::Name(name)) => {
                 self.create(RecordKey::ROOT, NAMED, Some(&name), value, access)?;
             }
-            (None, target) => return Err(ReadError::NotFound { name: shown(&target) }.into()),
+            (None, target) => {
+                return Err(ReadError::NotFound {
+                    name: shown(&target),
+                }
+                .into());
+            }
         }
         if expect == Expect::Anything {
             self.state.lock().blind.insert(key);
@@ -338,9 +425,16 @@ impl Transaction {
     }
 
     /// What a stored record holds that `T` does not know. A record of the very same schema holds nothing.
-    fn unknown_of<T: Record>(&self, record: &ate_chain::RecordInfo) -> Result<Unknown, CommitError> {
+    fn unknown_of<T: Record>(
+        &self,
+        record: &ate_chain::RecordInfo,
+    ) -> Result<Unknown, CommitError> {
         let (scope, tag) = (record.sealed.0, record.schema);
-        let same = self.session.author.schema_tag(&scope, &Descriptor::of::<T>().id()).is_ok_and(|own| own == tag);
+        let same = self
+            .session
+            .author
+            .schema_tag(&scope, &Descriptor::of::<T>().id())
+            .is_ok_and(|own| own == tag);
         if same && T::CODEC != crate::schema::Codec::Json {
             return Ok(Unknown::default());
         }
@@ -350,25 +444,59 @@ impl Transaction {
         }
         let plan = self.session.plan::<T>(&scope, tag, record.key)?;
         let name = || record.key.to_string();
-        plan.check().map_err(|source| ReadError::Schema { name: name(), source: source.clone() })?;
+        plan.check().map_err(|source| ReadError::Schema {
+            name: name(),
+            source: source.clone(),
+        })?;
         plan.check_rewrite().map_err(|newer| newer.clone())?;
-        let opened = self.session.local().open_content(&self.session.author, &record.key).map_err(ReadError::from)?;
-        Ok(unknown_of::<T>(&opened.content, &plan).map_err(|source| ReadError::Schema { name: name(), source })?)
+        let opened = self
+            .session
+            .local()
+            .open_content(&self.session.author, &record.key)
+            .map_err(ReadError::from)?;
+        Ok(
+            unknown_of::<T>(&opened.content, &plan).map_err(|source| ReadError::Schema {
+                name: name(),
+                source,
+            })?,
+        )
     }
 
-    fn write_over<T: Record>(&self, key: RecordKey, version: Version, value: &T, unknown: &Unknown, access: Access) -> Result<(), CommitError> {
+    pub(crate) fn write_over<T: Record>(
+        &self,
+        key: RecordKey,
+        version: Version,
+        value: &T,
+        unknown: &Unknown,
+        access: Access,
+    ) -> Result<(), CommitError> {
         let encoded = encode_spliced(value, unknown)?;
         let mut state = self.open()?;
-        access.introduce.iter().filter(|who| !self.session.local().knows(&who.id())).for_each(|who| state.draft.introduce(who.clone()));
+        access
+            .introduce
+            .iter()
+            .filter(|who| !self.session.local().knows(&who.id()))
+            .for_each(|who| state.draft.introduce(who.clone()));
         let own_scope = matches!(access.readers, Some(Readers::Only(_) | Readers::Public));
         if !own_scope {
             let scope = match &access.readers {
-                Some(_) => self.session.local().scope_above(&key).ok_or(SealError::NoRecord { key })?,
+                Some(_) => self
+                    .session
+                    .local()
+                    .scope_above(&key)
+                    .ok_or(SealError::NoRecord { key })?,
                 None => state.draft.scope_below(&key)?,
             };
             state.define(&self.session, scope, &encoded.descriptor)?;
         }
-        state.draft.update(key, Ref::At(version), &encoded.descriptor.id(), encoded.body, access.write, access.readers)?;
+        state.draft.update(
+            key,
+            Ref::At(version),
+            &encoded.descriptor.id(),
+            encoded.body,
+            access.write,
+            access.readers,
+        )?;
         let index = state.draft.event_of(&key).expect("just drafted");
         state.targets.insert(key, index);
         if own_scope {
@@ -389,15 +517,22 @@ impl Transaction {
                 state.reads.insert(key, Some(dao.version()));
             }
             Err(ReadError::NotFound { .. }) => {
-                state.reads.insert(key, self.session.record(&key).map(|tombstone| tombstone.version));
+                state.reads.insert(
+                    key,
+                    self.session.record(&key).map(|tombstone| tombstone.version),
+                );
             }
             Err(_) => {}
         }
         read
     }
 
-    pub(crate) fn update_now<T: Record + Clone>(&self, target: &Target, change: impl FnOnce(&mut T)) -> Result<Key<T>, CommitError> {
-        self.open()?;
+    pub(crate) fn update_now<T: Record + Clone>(
+        &self,
+        target: &Target,
+        change: impl FnOnce(&mut T),
+    ) -> Result<Key<T>, CommitError> {
+        drop(self.open()?);
         let key = self.session.resolve(target)?;
         let dao = self.get_now::<T>(target)?;
         let mut value = T::clone(&dao);
@@ -407,11 +542,17 @@ impl Transaction {
             Some(index) => {
                 let encoded = encode_spliced(&value, &dao.0.unknown)?;
                 let mut state = self.open()?;
-                if state.blind.contains(&key) || matches!(state.draft.content(index), Some(_)) {
-                    state.draft.replace_content(index, &encoded.descriptor.id(), encoded.body)?;
-                }
+                state
+                    .draft
+                    .replace_content(index, &encoded.descriptor.id(), encoded.body)?;
             }
-            None => self.write_over(key, dao.version(), &value, &dao.0.unknown, Access::default())?,
+            None => self.write_over(
+                key,
+                dao.version(),
+                &value,
+                &dao.0.unknown,
+                Access::default(),
+            )?,
         }
         Ok(Key::from_raw(key))
     }
@@ -421,9 +562,15 @@ impl Transaction {
         if !state.serializable {
             return;
         }
-        let reads: Vec<_> = state.reads.drain().filter(|(key, _)| !state.targets.contains_key(key)).collect();
+        let reads: Vec<_> = state
+            .reads
+            .drain()
+            .filter(|(key, _)| !state.targets.contains_key(key))
+            .collect();
         for (key, version) in reads {
-            state.draft.require(key, version.map_or(Ref::Absent, Ref::At));
+            state
+                .draft
+                .require(key, version.map_or(Ref::Absent, Ref::At));
         }
     }
 }
@@ -439,7 +586,10 @@ impl State {
         self.draft.take_back(index);
         self.targets.remove(&key);
         self.blind.remove(&key);
-        self.targets.values_mut().filter(|at| **at > index).for_each(|at| *at -= 1);
+        self.targets
+            .values_mut()
+            .filter(|at| **at > index)
+            .for_each(|at| *at -= 1);
         if let Some(record) = session.live(&key) {
             self.draft.remove(key, Ref::At(record.version));
             self.note(key);
@@ -448,8 +598,16 @@ impl State {
     }
 
     /// Makes sure that a schema exists in a scope when the commit is judged.
-    pub(crate) fn define(&mut self, session: &Session, scope: RecordKey, descriptor: &Arc<Descriptor>) -> Result<(), CommitError> {
-        let known = self.schemas.iter().any(|(at, used)| *at == scope && Arc::ptr_eq(used, descriptor));
+    pub(crate) fn define(
+        &mut self,
+        session: &Session,
+        scope: RecordKey,
+        descriptor: &Arc<Descriptor>,
+    ) -> Result<(), CommitError> {
+        let known = self
+            .schemas
+            .iter()
+            .any(|(at, used)| *at == scope && Arc::ptr_eq(used, descriptor));
         if known {
             return Ok(());
         }
@@ -457,39 +615,83 @@ impl State {
         self.define_now(session, scope, descriptor)
     }
 
-    pub(crate) fn define_now(&mut self, session: &Session, scope: RecordKey, descriptor: &Arc<Descriptor>) -> Result<(), CommitError> {
+    pub(crate) fn define_now(
+        &mut self,
+        session: &Session,
+        scope: RecordKey,
+        descriptor: &Arc<Descriptor>,
+    ) -> Result<(), CommitError> {
         let tag = ate_chain::SchemaTag(self.draft.name_key(scope)?.schema_tag(&descriptor.id()));
         let mut announced = session.shared.announced.lock();
         if session.local().defines(&scope, &tag) || announced.contains(&(scope, tag)) {
             return Ok(());
         }
-        let options = CreateOptions { defines: true, ..CreateOptions::default() };
+        let options = CreateOptions {
+            defines: true,
+            ..CreateOptions::default()
+        };
         let (id, name): (Hash, String) = (descriptor.id(), descriptor.id().to_string());
-        let key = self.draft.create(scope, SCHEMAS, Some(&name), &id, descriptor.as_bytes().to_vec(), options)?;
+        let key = self.draft.create(
+            scope,
+            SCHEMAS,
+            Some(&name),
+            &id,
+            descriptor.as_bytes().to_vec(),
+            options,
+        )?;
         announced.insert((scope, tag));
         self.defines.push((key, scope, tag));
         Ok(())
     }
 
     /// A value that this transaction wrote itself.
-    fn staged<T: Record>(&self, key: &RecordKey, target: &Target) -> Result<Option<Dao<T>>, ReadError> {
-        let Some(content) = self.targets.get(key).and_then(|&index| self.draft.content(index)) else { return Ok(None) };
-        let plan = crate::schema::Plan::of::<T>(self.schemas.iter().map(|(_, descriptor)| descriptor).find(|descriptor| descriptor.name() == T::NAME).unwrap_or(Descriptor::of::<T>()));
-        let (value, unknown) = decode::<T>(content, &plan).map_err(|source| ReadError::Schema { name: shown(target), source })?;
+    fn staged<T: Record>(
+        &self,
+        key: &RecordKey,
+        target: &Target,
+    ) -> Result<Option<Dao<T>>, ReadError> {
+        let Some(content) = self
+            .targets
+            .get(key)
+            .and_then(|&index| self.draft.content(index))
+        else {
+            return Ok(None);
+        };
+        let plan = crate::schema::Plan::of::<T>(
+            self.schemas
+                .iter()
+                .map(|(_, descriptor)| descriptor)
+                .find(|descriptor| descriptor.name() == T::NAME)
+                .unwrap_or(Descriptor::of::<T>()),
+        );
+        let (value, unknown) = decode::<T>(content, &plan).map_err(|source| ReadError::Schema {
+            name: shown(target),
+            source,
+        })?;
         let facts = Facts {
             key: *key,
-            version: Version { seq: u64::MAX, event: 0 },
+            version: Version {
+                seq: u64::MAX,
+                event: 0,
+            },
             schema: ate_chain::SchemaTag::default(),
             author: self.draft.author().id(),
             order_time_ms: 0,
         };
-        Ok(Some(Dao(Arc::new(DaoInner { value, facts, unknown }))))
+        Ok(Some(Dao(Arc::new(DaoInner {
+            value,
+            facts,
+            unknown,
+        }))))
     }
 }
 
 impl Drop for State {
-    /// What a discarded transaction announced is not coming.
+    /// A transaction that is discarded takes back what it announced.
     fn drop(&mut self) {
-        debug_assert!(self.defines.is_empty() || self.spent || true, "see Submitted for those that were handed over");
+        if !self.defines.is_empty() {
+            let session = self.session.clone();
+            self.withdraw(&session);
+        }
     }
 }
