@@ -16,7 +16,6 @@ use crate::error::OpenError;
 use crate::event::Change;
 use crate::ids::{ChainId, LaneId, Position};
 use crate::local::Local;
-use crate::ports::Observer;
 use crate::proof::{Proof, verify_batch};
 use crate::rest::Rest;
 use crate::state::State;
@@ -353,7 +352,7 @@ pub(crate) fn replay(
 }
 
 impl Local {
-    /// Loads a chain from the log, from a sealed state if one fits, else from its genesis. `observer` learns of every commit that is replayed.
+    /// Loads a chain from the log, from a sealed state if one fits, else from its genesis.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is exposed.
@@ -364,30 +363,43 @@ impl Local {
         committer: &Arc<Committer>,
         chain: ChainId,
         rest: Option<Rest>,
-        observer: Option<Arc<dyn Observer>>,
     ) -> Result<Arc<Self>, OpenError> {
-        let log = committer.log().clone();
+        let local = Self::at(committer, chain, rest);
+        local.load()?;
+        Ok(local)
+    }
+
+    /// A chain at rest, or empty: [`Local::load`] has to follow, before anything is read. In between an observer can be named that learns of what is
+    /// replayed.
+    pub fn at(committer: &Arc<Committer>, chain: ChainId, rest: Option<Rest>) -> Arc<Self> {
         let (state, from) = match rest {
             Some(rest) => (rest.state, rest.cursor),
-            None => (State::new(chain), log.start()),
+            None => (State::new(chain), committer.log().start()),
         };
-        let sealed = state.confirmed();
-        if from > log.durable() {
+        let local = Self::assemble(committer.clone(), state, None);
+        *local.read_to.lock() = from;
+        local
+    }
+
+    /// Replays and proves what the log holds beyond the state.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the chain is not to be used.
+    pub fn load(&self) -> Result<(), OpenError> {
+        let (chain, from, sealed) = (self.chain(), *self.read_to.lock(), self.position().0);
+        if from > self.log.durable() {
             return Err(OpenError::RolledBack {
                 chain,
                 found: 0,
                 sealed,
             });
         }
-        let local = Self::assemble(committer.clone(), state, None);
-        if let Some(observer) = observer {
-            local.observe(observer);
+        self.catch_up_from(from)?;
+        if self.position().0 == 0 {
+            Err(OpenError::NotFound { chain })
+        } else {
+            Ok(())
         }
-        local.catch_up_from(from)?;
-        if local.position().0 == 0 {
-            return Err(OpenError::NotFound { chain });
-        }
-        Ok(local)
     }
 
     fn catch_up_from(&self, from: Cursor) -> Result<Cursor, OpenError> {
