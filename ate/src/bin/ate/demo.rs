@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Demo, out: &mut Output) -> Result<(), Failure> {
     if !out.is_json() {
         out.line(format_args!("A store in {}", place.dir.display()))?;
     }
-    let mut story = steps::Story::new(&place.dir);
+    let mut story = steps::Story::new(&place.dir, &place.temporary.join("copy"));
     for (name, step) in steps::STEPS {
         if interrupt::is_asked() {
             return Err(Failure::failed("interrupted"));
@@ -70,10 +70,11 @@ fn show(step: &Step, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The directory of the store; a temporary one goes with the demo.
+/// Where the store and its copy are.
 struct Stage {
     dir: PathBuf,
-    temporary: Option<PathBuf>,
+    /// Goes with the demo.
+    temporary: PathBuf,
 }
 
 impl Stage {
@@ -90,27 +91,21 @@ impl Stage {
                 return Err(Failure::failed(format!("{} is not empty", dir.display()))
                     .next("name a new directory with --keep"));
             }
-            return Ok(Self {
-                dir: dir.to_path_buf(),
-                temporary: None,
-            });
         }
-        let dir = std::env::temp_dir().join(format!("ate-demo-{}", std::process::id()));
+        let temporary = std::env::temp_dir().join(format!("ate-demo-{}", std::process::id()));
         // Fails if somebody else made it, so nothing foreign is used or removed.
-        std::fs::create_dir(&dir).map_err(|error| failed(&dir, &error))?;
+        std::fs::create_dir(&temporary).map_err(|error| failed(&temporary, &error))?;
         Ok(Self {
-            dir: dir.join("store"),
-            temporary: Some(dir),
+            dir: keep.map_or_else(|| temporary.join("store"), Path::to_path_buf),
+            temporary,
         })
     }
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        if let Some(dir) = &self.temporary {
-            // A directory for temporary files is cleaned by others too: no reason to fail.
-            let _ = std::fs::remove_dir_all(dir);
-        }
+        // A directory for temporary files is cleaned by others too: no reason to fail.
+        let _ = std::fs::remove_dir_all(&self.temporary);
     }
 }
 

@@ -8,14 +8,11 @@ use serde::Serialize;
 
 use crate::args::{Get, History, Ls, Put, Rm};
 use crate::export::Shown;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, fault};
 use crate::interrupt;
 use crate::lines::{LINE_BYTES_MAX, check_name};
 use crate::output::{Count, Output, Time, plural, say, short};
 use crate::store::{Place, announce};
-
-/// Name of the record type of documents; every other type belongs to some program.
-pub(crate) const JSON_TYPE: &str = <Json as ate::Record>::NAME;
 
 /// What a single change gave.
 #[derive(Serialize)]
@@ -36,7 +33,7 @@ pub(crate) fn put(place: &Place, args: &Put, out: &mut Output) -> Result<(), Fai
     let chain = place.chain_to_write(&store, &args.chain)?;
     interrupt::listen();
     if let Some(stored) = stored(&chain, name)?
-        && stored.type_name != JSON_TYPE
+        && !stored.is_json()
     {
         return Err(typed(name, &stored.type_name));
     }
@@ -49,16 +46,15 @@ pub(crate) fn put(place: &Place, args: &Put, out: &mut Output) -> Result<(), Fai
     let transaction = chain.begin();
     let what = || format!("cannot put `{name}` into chain `{}`", args.chain);
     let receipt = transaction
-        .put_if(name, json, expect)
-        .map_err(ate::Error::from)
-        .and_then(|_| transaction.commit().wait().map_err(ate::Error::from))
-        .map_err(|error| Failure::from(error).during(what()))?;
+        .put_if(name, &json, expect)
+        .and_then(|_| transaction.commit().wait())
+        .map_err(|error| fault(error).during(what()))?;
     if was_new {
         announce(&store, &chain);
     }
-    let version = stored_version(&chain, name)?;
-    store.close().wait().map_err(Failure::from)?;
-    written(out, &chain, name, Some(version), &receipt)
+    let version = chain.version::<Json>(name).map(|version| version.to_string());
+    store.close().wait().map_err(fault)?;
+    written(out, &chain, name, version, &receipt)
 }
 
 pub(crate) fn rm(place: &Place, args: &Rm, out: &mut Output) -> Result<(), Failure> {
@@ -67,10 +63,10 @@ pub(crate) fn rm(place: &Place, args: &Rm, out: &mut Output) -> Result<(), Failu
     let chain = place.chain_to_read(&store, &args.chain)?;
     interrupt::listen();
     let receipt = chain
-        .remove(name)
+        .remove::<Json>(name)
         .wait()
         .map_err(|error| not_found(error.into(), &args.chain, name))?;
-    store.close().wait().map_err(Failure::from)?;
+    store.close().wait().map_err(fault)?;
     written(out, &chain, name, None, &receipt)
 }
 
@@ -79,7 +75,7 @@ pub(crate) fn get(place: &Place, args: &Get, out: &mut Output) -> Result<(), Fai
     let store = place.read()?;
     let chain = place.chain_to_read(&store, &args.chain)?;
     let found = match args.at {
-        None => chain.get_json(name).wait(),
+        None => chain.document::<Json>(name),
         Some(at) => {
             let position = chain.position();
             if at > position.0 {
@@ -93,7 +89,7 @@ pub(crate) fn get(place: &Place, args: &Get, out: &mut Output) -> Result<(), Fai
                     args.chain
                 )));
             }
-            chain.as_of(Position(at)).get_json(name).wait()
+            chain.as_of(Position(at)).document(name)
         }
     };
     let document = found.map_err(|error| not_found(error.into(), &args.chain, name))?;
@@ -118,25 +114,21 @@ pub(crate) fn ls(place: &Place, args: &Ls, out: &mut Output) -> Result<(), Failu
         #[serde(rename = "type")]
         type_name: &'a str,
         version: String,
-        bytes: u32,
     }
-    for entry in chain.names(args.prefix.as_deref().unwrap_or_default()) {
+    let prefix = args.prefix.as_deref().unwrap_or_default();
+    for entry in chain.names(prefix).map_err(fault)? {
         let entry = Entry {
             name: &entry.name,
             key: entry.key.to_string(),
             type_name: &entry.type_name,
             version: entry.version.to_string(),
-            bytes: entry.bytes,
         };
         if out.is_json() {
             out.object(&entry)?;
         } else if args.long {
             out.line(format_args!(
-                "{:<10} {:>10} bytes  {:<12} {}",
-                entry.version,
-                Count(entry.bytes.into()),
-                entry.type_name,
-                entry.name
+                "{:<10} {:<12} {}",
+                entry.version, entry.type_name, entry.name
             ))?;
         } else {
             out.line(entry.name)?;
@@ -152,7 +144,7 @@ fn ls_chains(store: &ate::Store, long: bool, out: &mut Output) -> Result<(), Fai
         id: String,
         root: String,
     }
-    let chains = store.chains().map_err(Failure::from)?;
+    let chains = store.chains().map_err(fault)?;
     for info in &chains {
         let entry = Entry {
             name: &info.name,
@@ -187,7 +179,7 @@ pub(crate) fn history(place: &Place, args: &History, out: &mut Output) -> Result
         bytes: u32,
     }
     let versions = chain
-        .history(name)
+        .history::<Json>(name)
         .map_err(|error| not_found(error.into(), &args.chain, name))?;
     for entry in versions {
         let entry = Entry {
@@ -303,8 +295,9 @@ pub(crate) fn typed(name: &str, type_name: &str) -> Failure {
     .next("take another name, or `ate rm` the record first")
 }
 
-fn stored(chain: &Chain, name: &str) -> Result<Option<Document>, Failure> {
-    match chain.get_json(name).wait() {
+/// What stands under a name.
+pub(crate) fn stored(chain: &Chain, name: &str) -> Result<Option<Document>, Failure> {
+    match chain.document::<Json>(name) {
         Ok(document) => Ok(Some(document)),
         Err(error) => {
             let error = ate::Error::from(error);
@@ -315,14 +308,6 @@ fn stored(chain: &Chain, name: &str) -> Result<Option<Document>, Failure> {
             }
         }
     }
-}
-
-fn stored_version(chain: &Chain, name: &str) -> Result<String, Failure> {
-    let document = chain
-        .get_json(name)
-        .wait()
-        .map_err(|error| Failure::from(ate::Error::from(error)))?;
-    Ok(document.version.to_string())
 }
 
 fn not_found(error: ate::Error, chain: &str, name: &str) -> Failure {

@@ -1,11 +1,11 @@
 //! `export`: all records of a chain in the order they were written.
 
-use ate::Document;
+use ate::{Document, Json, Key};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::args::Export;
-use crate::failure::Failure;
+use crate::failure::{Failure, fault};
 use crate::output::{Output, Time, one_line, plural, raw, say};
 use crate::store::Place;
 
@@ -40,10 +40,10 @@ pub(crate) fn run(place: &Place, args: &Export, out: &mut Output) -> Result<(), 
     let store = place.read()?;
     let chain = place.chain_to_read(&store, &args.chain)?;
     let mut folded = 0;
-    for record in chain.documents_in_order() {
-        let (name, _, document) = record.map_err(Failure::from)?;
+    for key in chain.keys_in_order() {
+        let document = chain.document(Key::<Json>::from_raw(key)).map_err(fault)?;
         if out.is_json() {
-            out.object(&Shown::new(name, &document)?)?;
+            out.object(&Shown::new(chain.name_of(&key), &document)?)?;
             continue;
         }
         let line = one_line(&document.json);

@@ -93,6 +93,16 @@ impl Failure {
         self
     }
 
+    /// Adds to what to do now.
+    #[must_use]
+    pub(crate) fn and_next(mut self, next: &str) -> Self {
+        self.next = Some(match self.next {
+            Some(before) => format!("{before}; {next}"),
+            None => next.to_owned(),
+        });
+        self
+    }
+
     /// Says what was wanted when the library says only what is wrong.
     #[must_use]
     pub(crate) fn during(mut self, what: impl Into<String>) -> Self {
@@ -183,6 +193,11 @@ impl From<ate::Error> for Failure {
             next: error.remedy().map(Into::into),
         }
     }
+}
+
+/// A library error as a failure.
+pub(crate) fn fault(error: impl Into<ate::Error>) -> Failure {
+    Failure::from(error.into())
 }
 
 /// Failures of writing to standard output.

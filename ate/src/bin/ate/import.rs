@@ -10,7 +10,7 @@ use ate::{Chain, Store};
 use serde::Serialize;
 
 use crate::args::Import;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, fault};
 use crate::interrupt;
 use crate::lines::{Lines, Parsed, Source};
 use crate::output::{Count, Output, plural, say};
@@ -73,7 +73,7 @@ pub(crate) fn run(place: &Place, args: &Import, out: &mut Output) -> Result<(), 
     let ended = settled.and(ended).map_err(|failure| explain(failure, totals.records));
     let closed = store.close().wait();
     ended?;
-    closed.map_err(Failure::from)?;
+    closed.map_err(fault)?;
     summary(
         out,
         &Summary {
@@ -244,7 +244,7 @@ fn explain(failure: Failure, records: u64) -> Failure {
             if records == 1 { "is" } else { "are" }
         )
     };
-    failure.next(next)
+    failure.and_next(&next)
 }
 
 fn summary(out: &mut Output, summary: &Summary) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, fault};
 use crate::output::{Bytes, Output, plural};
 use crate::store::Place;
 
@@ -90,7 +90,7 @@ pub(crate) fn next_step(place: &Place, out: &mut Output) -> Result<(), Failure> 
         )
     } else {
         let store = place.read()?;
-        let chains = store.chains().map_err(Failure::from)?;
+        let chains = store.chains().map_err(fault)?;
         match chains.first() {
             None => (
                 "a store without chains".to_owned(),

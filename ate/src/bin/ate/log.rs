@@ -1,14 +1,13 @@
 //! `log`: the history of a chain, commit by commit.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use ate::Chain;
-use ate::chain::{Change, CommitInfo, EventHead, Position, RecordKey};
+use ate::chain::{Change, CommitInfo, EventHead, Position};
 use serde::Serialize;
 
 use crate::args::Log;
-use crate::failure::Failure;
+use crate::failure::{Failure, fault};
 use crate::interrupt;
 use crate::output::{Bytes, Output, Time, plural, short};
 use crate::store::Place;
@@ -46,15 +45,15 @@ struct Changed {
 pub(crate) fn run(place: &Place, args: &Log, out: &mut Output) -> Result<(), Failure> {
     let store = place.read()?;
     let chain = place.chain_to_read(&store, &args.chain)?;
-    let mut names = Names::default();
     let mut next = 0;
     if args.follow {
         interrupt::listen();
     }
     loop {
-        for commit in chain.commits(next).map_err(|error| Failure::from(ate::Error::from(error)))? {
-            next = commit.seq + 1;
-            show(&chain, &commit, &mut names, out)?;
+        while next < chain.position().0 {
+            let commit = chain.commit(next).map_err(fault)?;
+            show(&chain, &commit, out)?;
+            next += 1;
         }
         if !args.follow {
             return Ok(());
@@ -65,24 +64,18 @@ pub(crate) fn run(place: &Place, args: &Log, out: &mut Output) -> Result<(), Fai
                 return Ok(());
             }
             std::thread::sleep(LOOK_EVERY);
-            chain.catch_up().map_err(|error| Failure::from(ate::Error::from(error)))?;
+            chain.catch_up().map_err(fault)?;
         }
     }
 }
 
-fn show(
-    chain: &Chain,
-    commit: &CommitInfo,
-    names: &mut Names,
-    out: &mut Output,
-) -> Result<(), Failure> {
+fn show(chain: &Chain, commit: &CommitInfo, out: &mut Output) -> Result<(), Failure> {
     let position = Position(commit.seq + 1);
     let root = chain.root_at(position).map(|root| root.to_string());
-    let with_names = out.is_json() || commit.events.len() <= NAMES_MAX;
     let changes: Vec<Changed> = commit
         .events
         .iter()
-        .map(|event| changed(event, with_names.then_some(&mut *names), chain))
+        .map(|event| changed(event, chain))
         .collect();
     if out.is_json() {
         return out.object(&Shown {
@@ -133,7 +126,7 @@ fn summary(changes: &[Changed]) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-fn changed(event: &EventHead, names: Option<&mut Names>, chain: &Chain) -> Changed {
+fn changed(event: &EventHead, chain: &Chain) -> Changed {
     let (what, key) = match &event.change {
         Change::Genesis(_) => ("genesis", None),
         Change::Create { .. } if event.defines => ("define type", None),
@@ -149,29 +142,6 @@ fn changed(event: &EventHead, names: Option<&mut Names>, chain: &Chain) -> Chang
     Changed {
         what,
         key: key.map(ToString::to_string),
-        name: key.zip(names).and_then(|(key, names)| names.of(key, chain)),
-    }
-}
-
-/// Names of records by key, as far as they live now; read again when an unknown key turns up at a later position.
-#[derive(Default)]
-struct Names {
-    known: HashMap<RecordKey, String>,
-    at: Option<Position>,
-}
-
-impl Names {
-    fn of(&mut self, key: &RecordKey, chain: &Chain) -> Option<String> {
-        if let Some(name) = self.known.get(key) {
-            return Some(name.clone());
-        }
-        let position = chain.position();
-        if self.at != Some(position) {
-            self.at = Some(position);
-            let entries = chain.names("").into_iter();
-            self.known
-                .extend(entries.map(|entry| (entry.key, entry.name.to_string())));
-        }
-        self.known.get(key).cloned()
+        name: key.and_then(|key| chain.name_of(key)),
     }
 }

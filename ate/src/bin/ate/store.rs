@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ate::{Chain, ChainInfo, ErrorKind, OpenError, Store, StoreBuilder};
 
 use crate::args::Global;
-use crate::failure::Failure;
+use crate::failure::{Failure, fault};
 use crate::output::say;
 use crate::passphrase::{self, Given};
 
@@ -125,7 +125,7 @@ impl Place {
         store
             .chain(name)
             .wait()
-            .map_err(|error| Failure::from(ate::Error::from(error)).during(what()))
+            .map_err(|error| fault(error).during(what()))
     }
 
     /// A chain that exists, by name or id.
@@ -138,7 +138,7 @@ impl Place {
 
     /// A chain that exists, by name or id, without loading it: what is damaged cannot be loaded.
     pub(crate) fn chain_info(&self, store: &Store, name: &str) -> Result<ChainInfo, Failure> {
-        let chains = store.chains().map_err(Failure::from)?;
+        let chains = store.chains().map_err(fault)?;
         chains
             .into_iter()
             .find(|chain| &*chain.name == name || chain.id.to_string() == name)

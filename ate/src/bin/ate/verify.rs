@@ -4,7 +4,7 @@ use ate::chain::{Depth, Proved};
 use serde::Serialize;
 
 use crate::args::Verify;
-use crate::failure::Failure;
+use crate::failure::{Failure, fault};
 use crate::output::{Bytes, Output, plural};
 use crate::progress::Progress;
 use crate::store::Place;
@@ -37,7 +37,7 @@ pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), 
     };
     let chains = match &args.chain {
         Some(name) => vec![place.chain_info(&store, name)?],
-        None => store.chains().map_err(Failure::from)?,
+        None => store.chains().map_err(fault)?,
     };
     for chain in &chains {
         let progress = Progress::records("verifying", None);
@@ -48,8 +48,7 @@ pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), 
                 }
             })
             .map_err(|error| {
-                Failure::from(ate::Error::from(error))
-                    .during(format!("chain `{}` does not verify", chain.name))
+                fault(error).during(format!("chain `{}` does not verify", chain.name))
             })?;
         drop(progress);
         show(

@@ -10,7 +10,7 @@ use ate::{Chain, Record, Store};
 use serde::{Deserialize, Serialize};
 
 use super::{Stopwatch, broken, disk};
-use crate::failure::Failure;
+use crate::failure::{Failure, fault};
 use crate::interrupt;
 use crate::output::{Bytes, Count, plural};
 
@@ -41,6 +41,8 @@ struct Transfer {
 /// What later steps know of earlier ones.
 pub(super) struct Story {
     dir: PathBuf,
+    /// For a copy that may be damaged.
+    scratch: PathBuf,
     store: Option<Store>,
     /// Before Anna paid.
     before: Position,
@@ -60,9 +62,10 @@ pub(super) const STEPS: [(&str, Step); 7] = [
 ];
 
 impl Story {
-    pub(super) fn new(dir: &Path) -> Self {
+    pub(super) fn new(dir: &Path, scratch: &Path) -> Self {
         Self {
             dir: dir.to_path_buf(),
+            scratch: scratch.to_path_buf(),
             store: None,
             before: Position::default(),
             records: 0,
@@ -93,10 +96,6 @@ impl Story {
     }
 }
 
-fn fault(error: impl Into<ate::Error>) -> Failure {
-    Failure::from(error.into())
-}
-
 fn write(story: &mut Story) -> Result<Vec<String>, Failure> {
     story.open()?;
     let chain = story.chain()?;
@@ -110,7 +109,7 @@ fn write(story: &mut Story) -> Result<Vec<String>, Failure> {
     while commits * PER_COMMIT < BULK && !interrupt::is_asked() {
         let transaction = chain.begin();
         for index in 0..PER_COMMIT {
-            transaction.add(transfer(commits * PER_COMMIT + index)).map_err(fault)?;
+            transaction.add(&transfer(commits * PER_COMMIT + index)).map_err(fault)?;
         }
         let mut pending = transaction.commit();
         // The first look lets the store's thread sign and sync while this one seals the next commit.
@@ -263,20 +262,14 @@ fn verify(story: &mut Story) -> Result<Vec<String>, Failure> {
 }
 
 fn tamper(story: &mut Story) -> Result<Vec<String>, Failure> {
-    let copy = story.dir.with_extension("copy");
-    disk::copy(&story.dir, &copy)?;
-    let files = disk::files(&copy)?;
+    disk::copy(&story.dir, &story.scratch)?;
+    let files = disk::files(&story.scratch)?;
     let largest = largest(&files)?;
     let offset = largest.bytes / 3;
     disk::flip(&largest.path, offset)?;
-    let caught = open_and_verify(&copy);
-    let cleaned = std::fs::remove_dir_all(&copy);
-    let Err(failure) = caught else {
+    let Err(failure) = open_and_verify(&story.scratch) else {
         return Err(broken("a flipped bit was not noticed"));
     };
-    cleaned.map_err(|error| {
-        Failure::failed(format!("cannot remove {}", copy.display())).because(&error)
-    })?;
     Ok(vec![
         format!(
             "one bit of byte {} of {} flipped in a copy; its verification says:",

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use ate::{Chain, ErrorKind};
+use ate::Chain;
 use ate::crypto::sha256;
 
-use crate::documents::{JSON_TYPE, typed};
+use crate::documents::{stored, typed};
 use crate::failure::Failure;
 use crate::lines::Parsed;
 
@@ -63,14 +63,10 @@ impl<'a> Check<'a> {
         let Some(chain) = self.chain else {
             return Ok(Verdict::Write);
         };
-        match chain.get_json(parsed.name.as_str()).wait() {
-            Ok(stored) if stored.type_name != JSON_TYPE => {
-                Err(typed(&parsed.name, &stored.type_name))
-            }
-            Ok(stored) if stored.json == parsed.json.as_str() => Ok(Verdict::Unchanged),
-            Ok(_) => Ok(Verdict::Write),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Verdict::Write),
-            Err(error) => Err(error.into()),
+        match stored(chain, &parsed.name)? {
+            Some(stored) if !stored.is_json() => Err(typed(&parsed.name, &stored.type_name)),
+            Some(stored) if stored.json == parsed.json.as_str() => Ok(Verdict::Unchanged),
+            _ => Ok(Verdict::Write),
         }
     }
 }

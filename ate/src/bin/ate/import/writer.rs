@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::check::Verdict;
 use crate::args::Import;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, fault};
 use crate::lines::Parsed;
 use crate::output::Output;
 
@@ -91,7 +91,9 @@ impl<'a> Writer<'a> {
                 self.commit()?;
             }
             let transaction = self.open.get_or_insert_with(|| self.chain.begin());
-            transaction.put(parsed.name.as_str(), parsed.json)?;
+            transaction
+                .put(parsed.name.as_str(), &parsed.json)
+                .map_err(fault)?;
             self.open_records += 1;
             self.open_bytes += bytes;
         }
@@ -149,7 +151,7 @@ impl<'a> Writer<'a> {
             State::Waiting(pending) => pending.wait(),
             State::Here(answer) => answer,
         };
-        let receipt = answer.map_err(|error| Failure::from(ate::Error::from(error)))?;
+        let receipt = answer.map_err(fault)?;
         self.totals.records = flight.records;
         self.totals.written += flight.written;
         self.totals.commits += 1;
