@@ -226,6 +226,11 @@ impl FileLog {
             AppendError::DiskFull { .. } => OpenError::DiskFull {
                 place: storage.place(),
             },
+            AppendError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                OpenError::DiskFull {
+                    place: storage.place(),
+                }
+            }
             AppendError::Io {
                 doing,
                 name,

@@ -92,7 +92,12 @@ pub(super) fn establish(
     header: &SegmentHeader,
 ) -> Result<Arc<dyn StorageFile>, AppendError> {
     let (temporary, name) = (segment_name_new(header.file), segment_name(header.file));
-    let failed = |doing, source| write_error(doing, &temporary, u64::from(draft.size), source);
+    // Not `DiskFull`, whatever the source: by now the caller's log has changed.
+    let failed = |doing, source| AppendError::Io {
+        doing,
+        name: temporary.clone(),
+        source,
+    };
     write_full(&*draft.file, 0, &header.encode()).map_err(|error| failed("write", error))?;
     draft
         .file
@@ -191,7 +196,7 @@ impl FileLog {
             }
             Err(source) => {
                 placed.truncate(before);
-                let error = self.poison("write", writer.number, total, source);
+                let error = self.poison("write", writer.number, source);
                 // Half a frame would read as damage after a restart: take it back if that
                 // is possible. What was appended before stays.
                 drop(writer.file.truncate(u64::from(writer.end)));
@@ -262,7 +267,8 @@ impl FileLog {
             let empty = writer.end == SEGMENT_HEADER_BYTES;
             if need <= planned || empty {
                 let name = segment_name(writer.number);
-                writer.size = reserve(&*writer.file, &name, need, planned)?;
+                writer.size = reserve(&*writer.file, &name, need, planned)
+                    .map_err(|error| self.unless_full(error))?;
             } else {
                 self.roll(writer, total)?;
             }
@@ -284,7 +290,7 @@ impl FileLog {
             writer.buffer.clear();
             writer.buffer.resize((to - from) as usize, 0);
             if let Err(source) = write_full(&*writer.file, u64::from(from), &writer.buffer) {
-                return Err(self.poison("write", writer.number, u64::from(to - from), source));
+                return Err(self.poison("write", writer.number, source));
             }
             writer.zeroed = to;
         }
@@ -310,7 +316,8 @@ impl FileLog {
             number,
             need,
             self.options.segment_bytes(number).max(need),
-        )?;
+        )
+        .map_err(|error| self.unless_full(error))?;
         let sealed = Location {
             file: writer.number,
             offset: writer.end,
@@ -319,7 +326,7 @@ impl FileLog {
             .file
             .truncate(u64::from(sealed.offset))
             .and_then(|()| writer.file.sync_all())
-            .map_err(|source| self.poison("seal", writer.number, 0, source))?;
+            .map_err(|source| self.poison("seal", writer.number, source))?;
         self.raise_durable(sealed);
         let header = SegmentHeader {
             file: number,
@@ -363,7 +370,7 @@ impl FileLog {
         // Earlier segments were synced when they were sealed.
         if self.durable_cursor() < end {
             file.sync_data()
-                .map_err(|source| self.poison("sync", end.file, 0, source))?;
+                .map_err(|source| self.poison("sync", end.file, source))?;
             self.raise_durable(end);
             self.publish();
         }
@@ -382,7 +389,7 @@ impl FileLog {
         self.check_writable(&writer)?;
         if !writer.marked {
             self.write_mark(&mut writer)
-                .map_err(|source| self.poison("close", writer.number, 0, source))?;
+                .map_err(|source| self.poison("close", writer.number, source))?;
             self.publish();
         }
         writer.closed = true;
@@ -431,16 +438,23 @@ impl FileLog {
     }
 
     /// Ends all writing; `source` is the failed call's error.
-    fn poison(
-        &self,
-        doing: &'static str,
-        number: u32,
-        bytes: u64,
-        source: io::Error,
-    ) -> AppendError {
-        self.poison_with(write_error(doing, &segment_name(number), bytes, source))
+    fn poison(&self, doing: &'static str, number: u32, source: io::Error) -> AppendError {
+        self.poison_with(AppendError::Io {
+            doing,
+            name: segment_name(number),
+            source,
+        })
     }
 
+    /// A full disk that showed before anything was written leaves the log as it was.
+    fn unless_full(&self, error: AppendError) -> AppendError {
+        match error {
+            AppendError::DiskFull { .. } => error,
+            other => self.poison_with(other),
+        }
+    }
+
+    /// Ends all writing.
     fn poison_with(&self, error: AppendError) -> AppendError {
         let cause = match &error {
             AppendError::Io { source, .. } => format!("{error}: {source}"),

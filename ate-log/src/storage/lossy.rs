@@ -465,10 +465,12 @@ impl StorageFile for LossyFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        self.change(Change::Write {
-            offset,
-            bytes: bytes.to_vec(),
-        })?;
+        if !bytes.is_empty() {
+            self.change(Change::Write {
+                offset,
+                bytes: bytes.to_vec(),
+            })?;
+        }
         Ok(bytes.len())
     }
 
