@@ -114,7 +114,7 @@ fn judge(image: Image, oracle: &Oracle, context: &str) -> usize {
         oracle.attempted.starts_with(&frames),
         "{context}: frames that were never appended, or in another order"
     );
-    let snapshot = log.snapshot_get("view").unwrap();
+    let snapshot = log.snapshot_get("view").expect("nothing stands in the way");
     assert!(
         snapshot == oracle.snapshot.0 || snapshot == oracle.snapshot.1,
         "{context}: half a snapshot"
@@ -134,14 +134,14 @@ fn judge(image: Image, oracle: &Oracle, context: &str) -> usize {
         )),
         SMALL,
     )
-    .unwrap();
+    .expect("nothing stands in the way");
     assert_eq!(
         scan(&durable).0,
         frames,
         "{context}: found, shown and not durable"
     );
-    append(&log, &[Remembered::commit(1000, 50)]).unwrap();
-    log.sync().unwrap();
+    append(&log, &[Remembered::commit(1000, 50)]).expect("nothing stands in the way");
+    log.sync().expect("nothing stands in the way");
     drop(log);
     let again = FileLog::open(
         Arc::new(LossyStorage::from_image(
@@ -149,7 +149,7 @@ fn judge(image: Image, oracle: &Oracle, context: &str) -> usize {
         )),
         SMALL,
     )
-    .unwrap();
+    .expect("nothing stands in the way");
     let (again, error) = scan(&again);
     assert!(
         error.is_none() && again.len() == frames.len() + 1,

@@ -104,7 +104,7 @@ fn run(storage: &FaultyStorage, outcome: &mut Outcome, context: &str) -> Result<
 
 fn fail_everywhere(plan: impl Fn(&FaultyStorage, u64, Fault)) -> usize {
     let quiet = FaultyStorage::new(Arc::new(LossyStorage::new()));
-    run(&quiet, &mut Outcome::default(), "no fault").unwrap();
+    run(&quiet, &mut Outcome::default(), "no fault").expect("without a fault all goes well");
     let calls = quiet.calls();
     assert!(calls > 60);
     let mut failures = 0;

@@ -21,16 +21,18 @@ fn numbers(log: &FileLog) -> Vec<u64> {
 }
 
 fn files(dir: &Path) -> Vec<(String, u64)> {
-    let mut files: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .map(|entry| {
-            (
-                entry.file_name().into_string().unwrap(),
-                entry.metadata().unwrap().len(),
-            )
-        })
-        .collect();
+    let listed = fs::read_dir(dir).and_then(|entries| {
+        entries
+            .map(|entry| {
+                let entry = entry?;
+                Ok((
+                    entry.file_name().to_string_lossy().into_owned(),
+                    entry.metadata()?.len(),
+                ))
+            })
+            .collect::<std::io::Result<Vec<_>>>()
+    });
+    let mut files = listed.expect("the directory is there");
     files.sort();
     files
 }

@@ -27,7 +27,7 @@ enum Ending {
 
 fn sample(ending: Ending) -> Sample {
     let storage = MemStorage::new();
-    let log = FileLog::open(Arc::new(storage.clone()), SMALL).unwrap();
+    let log = FileLog::open(Arc::new(storage.clone()), SMALL).expect("nothing stands in the way");
     let (mut frames, mut placed, mut watermarks) = (Vec::new(), Vec::new(), Vec::new());
     let mut number = 0;
     for (group, bytes) in [
@@ -48,7 +48,7 @@ fn sample(ending: Ending) -> Sample {
             })
             .collect();
         let durable = log.durable();
-        let places = append(&log, &group).unwrap();
+        let places = append(&log, &group).expect("nothing stands in the way");
         watermarks.extend(places.iter().map(|place| {
             durable.max(Location {
                 file: place.frame.file,
@@ -57,11 +57,11 @@ fn sample(ending: Ending) -> Sample {
         }));
         placed.extend(places);
         frames.extend(group);
-        log.sync().unwrap();
+        log.sync().expect("nothing stands in the way");
     }
     assert!(log.end().file >= 3, "the sample has several segments");
     if let Ending::Closed = ending {
-        log.close().unwrap();
+        log.close().expect("nothing stands in the way");
     }
     Sample {
         end: log.end(),
@@ -125,7 +125,7 @@ fn flip_every_bit(sample: &Sample) -> (usize, usize) {
     for (file, name) in segments(&sample.image) {
         for bit in 0..sample.image[&name].len() * 8 {
             let mut image = sample.image.clone();
-            image.get_mut(&name).unwrap()[bit / 8] ^= 1 << (bit % 8);
+            image.get_mut(&name).expect("listed above")[bit / 8] ^= 1 << (bit % 8);
             let flipped = Location {
                 file,
                 offset: bit as u32 / 8,
@@ -179,7 +179,7 @@ fn truncate_everywhere(sample: &Sample) {
     for (file, name) in segments {
         for length in 0..sample.image[&name].len() {
             let mut image = sample.image.clone();
-            image.get_mut(&name).unwrap().truncate(length);
+            image.get_mut(&name).expect("listed above").truncate(length);
             let reader = open_reader(&image);
             let (writer, log) = open_writer(image);
             let cut = Location {
@@ -210,9 +210,9 @@ fn truncate_everywhere(sample: &Sample) {
                 "{name} cut to {length}"
             );
             // Writing goes on behind what is left.
-            let log = log.unwrap();
-            append(&log, &[Remembered::commit(99, 30)]).unwrap();
-            log.sync().unwrap();
+            let log = log.expect("opened, as no damage was found");
+            append(&log, &[Remembered::commit(99, 30)]).expect("nothing stands in the way");
+            log.sync().expect("nothing stands in the way");
             assert_eq!(scan(&log).0.len(), left + 1);
         }
     }
