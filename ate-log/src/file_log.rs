@@ -42,7 +42,7 @@ pub struct LogOptions {
     pub log_id: [u8; 16],
     /// Size of the first segment file; each further one is twice as large.
     pub segment_bytes_min: u32,
-    /// The largest planned size of a segment file; a larger group makes it larger.
+    /// The largest planned size of a segment file, at most 1 GiB; a larger group makes it larger.
     pub segment_bytes_max: u32,
     /// How far ahead of small groups zeros are written; 0: not at all.
     pub zero_window_bytes: u32,
@@ -81,8 +81,10 @@ pub struct FileLog {
     segments: Segments,
     /// `None` in a reader.
     writer: Option<Mutex<Writer>>,
-    /// Held during a sync; taken before `writer`.
-    sync_turn: Mutex<()>,
+    /// Held while a segment is synced and until a failure has poisoned the log: the system
+    /// reports a failed sync once, and whoever came next would take its silence for success.
+    /// Taken after `writer`, never before it.
+    disk_turn: Mutex<()>,
     snapshot_turn: Mutex<()>,
     lock: Mutex<Option<Box<dyn StorageLock>>>,
     poison: Mutex<Option<String>>,
@@ -127,7 +129,7 @@ impl FileLog {
             options,
             segments,
             writer: writer.map(Mutex::new),
-            sync_turn: Mutex::new(()),
+            disk_turn: Mutex::new(()),
             snapshot_turn: Mutex::new(()),
             lock: Mutex::new(lock),
             poison: Mutex::new(None),

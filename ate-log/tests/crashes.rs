@@ -216,6 +216,38 @@ fn a_second_cut_while_recovering_loses_nothing_either() {
 }
 
 #[test]
+fn what_is_found_after_a_failed_sync_is_made_durable_again() {
+    let calls = run_until(u64::MAX).0.calls();
+    let mut failed = 0;
+    for call in 1..=calls {
+        let storage = LossyStorage::new();
+        storage.fail_sync_at(call);
+        let mut oracle = Oracle::default();
+        failed += usize::from(script(&storage, &mut oracle).is_err());
+        // A new process on the same system, whose cache shows what the disk does not have.
+        let context = format!("failed sync at call {call}");
+        let log = FileLog::open(Arc::new(storage.clone()), SMALL).expect("reopening heals");
+        let found = scan(&log).0;
+        assert!(oracle.attempted.starts_with(&found) && found.len() >= oracle.acknowledged);
+        oracle.attempted = found;
+        for bytes in [40, 800] {
+            let group = next_group(&mut oracle, 1, bytes);
+            append(&log, &group).expect("writing goes on");
+            log.sync().expect("so does syncing");
+        }
+        oracle.acknowledged = oracle.attempted.len();
+        for loss in Loss::all(8) {
+            judge(
+                storage.image_after_cut(loss),
+                &oracle,
+                &format!("{context}, {loss:?}"),
+            );
+        }
+    }
+    assert!(failed > 15, "{failed} syncs failed");
+}
+
+#[test]
 fn the_model_of_a_disk_does_lose_what_is_not_synced() {
     // A harness that never loses anything would prove nothing.
     let storage = LossyStorage::new();

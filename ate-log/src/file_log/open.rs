@@ -4,7 +4,7 @@ use super::{
     FileLog, LogOptions, draft,
     recovery::{Verdict, judge},
     segments::Segments,
-    writer::Writer,
+    writer::{SEGMENT_BYTES_MAX, Writer},
 };
 use crate::{
     error::{AppendError, Damage, OpenError},
@@ -30,9 +30,8 @@ impl FileLog {
             move |source| place_error(&**storage, doing, source)
         };
         storage.prepare().map_err(failed("make"))?;
-        let names = storage.list().map_err(failed("list"))?;
-        // Before anything is made: a directory that cannot be read is not touched.
         let lock = draft::acquire(&*storage)?;
+        let names = storage.list().map_err(failed("list"))?;
         for name in names.iter().filter(|name| is_leftover(name)) {
             storage.remove(name).map_err(|source| OpenError::Io {
                 doing: "remove",
@@ -171,10 +170,12 @@ impl FileLog {
         }
         rewrite(&*file, tail.proven, tail.end).map_err(failed("rewrite the tail of"))?;
         file.sync_all().map_err(failed("sync"))?;
-        let size = file
-            .length()
-            .map_err(failed("measure"))?
-            .min(u64::from(u32::MAX)) as u32;
+        // The name of the newest segment may be one that a failed sync left undecided.
+        storage
+            .sync_dir()
+            .map_err(failed("sync the directory of"))?;
+        let length = file.length().map_err(failed("measure"))?;
+        let size = length.min(u64::from(SEGMENT_BYTES_MAX.max(tail.end))) as u32;
         let writer = Writer {
             file,
             number,

@@ -16,6 +16,8 @@ use std::{io, sync::Arc};
 /// The most bytes of one group of entries: 256 MiB.
 pub const GROUP_BYTES_MAX: u64 = 256 << 20;
 
+/// No option makes a segment larger, so that with a whole group every offset fits 32 bits.
+pub(super) const SEGMENT_BYTES_MAX: u32 = 1 << 30;
 /// How much of a group is gathered before it is written.
 const FLUSH_BYTES: usize = 1 << 20;
 /// The buffer's size from which on it is given back after use.
@@ -42,9 +44,10 @@ impl LogOptions {
     /// The size that segment `number` gets unless its first frames need more.
     pub(super) fn segment_bytes(&self, number: u32) -> u32 {
         let doubled = u64::from(self.segment_bytes_min) << (number - 1).min(31);
+        let max = self.segment_bytes_max.min(SEGMENT_BYTES_MAX);
         // A segment that holds no frame would never be left.
         doubled
-            .min(u64::from(self.segment_bytes_max))
+            .min(u64::from(max))
             .max(u64::from(SEGMENT_HEADER_BYTES + 2 * MARK_BYTES)) as u32
     }
 }
@@ -214,12 +217,15 @@ impl FileLog {
             file: writer.number,
             offset: writer.end,
         };
+        let turn = self.disk_turn.lock();
+        self.check_poison()?;
         writer
             .file
             .truncate(u64::from(sealed.offset))
             .and_then(|()| writer.file.sync_all())
             .map_err(|source| self.poison("seal", writer.number, source))?;
         self.raise_durable(sealed);
+        drop(turn);
         let header = SegmentHeader {
             file: number,
             log_id: *self.segments.log_id(),
@@ -247,20 +253,24 @@ impl FileLog {
 
     pub(super) fn sync_all_appended(&self) -> Result<Cursor, AppendError> {
         let writer = self.writer.as_ref().ok_or(AppendError::ReadOnly)?;
-        let _turn = self.sync_turn.lock();
-        let (file, end) = {
+        let (file, appended) = {
             let writer = writer.lock();
             self.check_writable(&writer)?;
-            (
-                Arc::clone(&writer.file),
-                Location {
-                    file: writer.number,
-                    offset: writer.end,
-                },
-            )
+            let end = Location {
+                file: writer.number,
+                offset: writer.end,
+            };
+            (Arc::clone(&writer.file), end)
         };
-        // Earlier segments were synced when they were sealed.
-        if self.durable_cursor() < end {
+        let _turn = self.disk_turn.lock();
+        self.check_poison()?;
+        // Who waited here finds its work done; earlier segments were synced when sealed.
+        if self.durable_cursor() < appended {
+            // What others have appended meanwhile goes along.
+            let end = match self.readable_end() {
+                end if end.file == appended.file => end,
+                _ => appended,
+            };
             file.sync_data()
                 .map_err(|source| self.poison("sync", end.file, source))?;
             self.raise_durable(end);
@@ -273,13 +283,14 @@ impl FileLog {
         let Some(writer) = self.writer.as_ref() else {
             return Ok(());
         };
-        let _turn = self.sync_turn.lock();
         let mut writer = writer.lock();
         if writer.closed {
             return Ok(());
         }
         self.check_writable(&writer)?;
         if !writer.marked {
+            let _turn = self.disk_turn.lock();
+            self.check_poison()?;
             self.write_mark(&mut writer)
                 .map_err(|source| self.poison("close", writer.number, source))?;
             self.publish();
@@ -317,15 +328,20 @@ impl FileLog {
     }
 
     pub(super) fn check_writable(&self, writer: &Writer) -> Result<(), AppendError> {
-        if let Some(cause) = self.poison.lock().as_ref() {
-            return Err(AppendError::Poisoned {
-                cause: cause.clone(),
-            });
-        }
+        self.check_poison()?;
         if writer.closed {
             Err(AppendError::Closed)
         } else {
             Ok(())
+        }
+    }
+
+    fn check_poison(&self) -> Result<(), AppendError> {
+        match self.poison.lock().as_ref() {
+            Some(cause) => Err(AppendError::Poisoned {
+                cause: cause.clone(),
+            }),
+            None => Ok(()),
         }
     }
 

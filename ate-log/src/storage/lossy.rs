@@ -33,6 +33,7 @@ struct State {
     calls: u64,
     cut_at: Option<u64>,
     cut: bool,
+    fail_sync_at: Option<u64>,
 }
 
 impl LossyStorage {
@@ -63,6 +64,12 @@ impl LossyStorage {
     /// The power is cut instead of changing call number `call`, counted from the beginning.
     pub fn cut_at(&self, call: u64) {
         self.state.lock().cut_at = Some(call);
+    }
+
+    /// If call number `call` is a sync, it fails, once. What it should have made durable reads
+    /// on, but no later sync makes it durable unless it is written again: so Linux does it.
+    pub fn fail_sync_at(&self, call: u64) {
+        self.state.lock().fail_sync_at = Some(call);
     }
 
     /// Whether the power is cut.
@@ -130,6 +137,10 @@ impl LossyStorage {
     }
 }
 
+fn failed_sync() -> io::Error {
+    io::Error::other("the sync failed")
+}
+
 fn power_cut() -> io::Error {
     io::Error::other("the power is cut")
 }
@@ -193,6 +204,9 @@ impl Storage for LossyStorage {
 
     fn sync_dir(&self) -> io::Result<()> {
         let mut state = self.step()?;
+        if state.fail_sync_at == Some(state.calls) {
+            return Err(failed_sync());
+        }
         state.names_durable = state.names.clone();
         state.names_pending.clear();
         Ok(())
@@ -275,7 +289,12 @@ impl StorageFile for LossyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.storage.step()?.inodes[self.inode].sync();
+        let mut state = self.storage.step()?;
+        if state.fail_sync_at == Some(state.calls) {
+            state.inodes[self.inode].forget();
+            return Err(failed_sync());
+        }
+        state.inodes[self.inode].sync();
         Ok(())
     }
 

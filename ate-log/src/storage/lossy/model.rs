@@ -139,7 +139,15 @@ impl Inode {
     }
 
     pub(super) fn sync(&mut self) {
-        self.durable.clone_from(&self.live);
+        self.durable.resize(self.live.len(), 0);
+        let length = self.durable.len() as u64;
+        for change in self.pending.drain(..) {
+            change.apply_between(&mut self.durable, 0, length);
+        }
+    }
+
+    /// What was pending reads on and counts as written, and is not.
+    pub(super) fn forget(&mut self) {
         self.pending.clear();
     }
 
