@@ -62,16 +62,27 @@ struct Place {
     live: bool,
 }
 
+/// A record that the commit changes.
+#[derive(Clone, Copy)]
+struct Target {
+    /// Index in `effects.rows`.
+    row: usize,
+    /// It comes into being here, or back, so the commit's own policy holds for what is created below it.
+    created: bool,
+}
+
 struct Check<'s> {
     state: &'s State,
     commit: &'s Commit<Verified>,
     seq: u64,
-    /// Record to index in `effects.rows`, for records that this commit targets.
-    targets: HashMap<RecordKey, usize>,
+    /// Records that this commit targets.
+    targets: HashMap<RecordKey, Target>,
     /// Scopes that this commit changes.
     scopes: HashMap<RecordKey, Scope>,
     /// The last parent resolved: siblings come in runs.
     last_parent: Option<(RecordKey, Place)>,
+    /// Content whose schema its scope does not have yet: a descriptor may follow in this commit, below the very record that heads the scope.
+    schemas_due: Vec<(RecordKey, RecordKey, SchemaTag)>,
     effects: Effects,
     content_start: u32,
 }
@@ -88,6 +99,7 @@ pub(crate) fn check(state: &State, commit: &Commit<Verified>, seq: u64) -> Resul
         targets: HashMap::with_capacity(commit.events.len()),
         scopes: HashMap::new(),
         last_parent: None,
+        schemas_due: Vec::new(),
         effects: Effects {
             rows: Vec::with_capacity(commit.events.len()),
             ..Effects::default()
@@ -103,6 +115,7 @@ pub(crate) fn check(state: &State, commit: &Commit<Verified>, seq: u64) -> Resul
         for (index, event) in commit.events.iter().enumerate() {
             check.event(index as u32, event)?;
         }
+        check.schemas()?;
     }
     let mut effects = check.effects;
     effects.scopes = check.scopes.into_iter().collect();
@@ -141,6 +154,14 @@ impl Check<'_> {
         };
         if matches!(write, WritePolicy::Inherit) {
             return Err(invalid("the root record cannot inherit"));
+        }
+        if genesis.rule_version != head.rule_version {
+            return Err(invalid("the chain follows other rules than its genesis"));
+        }
+        if !genesis.suites.is_sorted_by(|a, b| a.id() < b.id())
+            || !genesis.suites.contains(&head.suite)
+        {
+            return Err(invalid("the chain does not list the suite of its genesis"));
         }
         let mut scope = Scope::default();
         if !scope.begin(read) {
@@ -333,14 +354,14 @@ impl Check<'_> {
             ReadPolicy::Inherit if key == RecordKey::ROOT => {
                 return Err(invalid("the root record cannot inherit"));
             }
-            ReadPolicy::Inherit => {
-                if let Some(mut scope) = known {
+            ReadPolicy::Inherit => match known {
+                Some(mut scope) if scope.active || create => {
                     scope.active = false;
                     self.scopes.insert(key, scope);
-                } else if !create {
-                    return Err(invalid("the record has no scope to give up"));
                 }
-            }
+                None if create => {}
+                _ => return Err(invalid("the record has no scope to give up")),
+            },
             _ => {
                 let mut scope = known.unwrap_or_default();
                 if scope.active && !create {
@@ -385,7 +406,10 @@ impl Check<'_> {
     fn scope_mut(&mut self, key: RecordKey) -> Result<&mut Scope, Reject> {
         let state = self.state;
         match self.scopes.entry(key) {
-            std::collections::hash_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            std::collections::hash_map::Entry::Occupied(entry) if entry.get().active => {
+                Ok(entry.into_mut())
+            }
+            std::collections::hash_map::Entry::Occupied(_) => Err(Reject::NoRecord { key }),
             std::collections::hash_map::Entry::Vacant(entry) => match state.scopes.get(&key) {
                 Some(scope) if scope.active => Ok(entry.insert((**scope).clone())),
                 _ => Err(Reject::NoRecord { key }),
@@ -458,15 +482,21 @@ impl Check<'_> {
                     depth: found.depth(),
                     ..self.blank(index, event)
                 };
-                self.target(*key, row)
+                self.target(*key, row, false)
             }
             Change::Introduce(who) => match self.state.keys.get(&who.id()) {
                 Some(known) if known != who => Err(invalid("this key is known with other parts")),
                 Some(_) => Ok(()),
-                None => {
-                    self.effects.keys.push(who.clone());
-                    Ok(())
-                }
+                None => match self.effects.keys.iter().find(|known| known.id() == who.id()) {
+                    Some(known) if known != who => {
+                        Err(invalid("this key is known with other parts"))
+                    }
+                    Some(_) => Ok(()),
+                    None => {
+                        self.effects.keys.push(who.clone());
+                        Ok(())
+                    }
+                },
             },
             Change::Grant(grant) => {
                 self.needs_write(&grant.scope)?;
@@ -519,6 +549,10 @@ impl Check<'_> {
                 expected: *supersedes,
                 stored: Some(found.version()),
             }),
+            // Only a collision of record keys could bring a record back elsewhere.
+            Some(found) if found.parent(self.state) != *parent => {
+                Err(invalid("a record stays below its parent"))
+            }
             // A tombstone keeps its rights.
             Some(_) => self.needs_write(key),
             None => Ok(()),
@@ -555,7 +589,7 @@ impl Check<'_> {
         let above = if key == RecordKey::ROOT {
             RecordKey::ROOT
         } else {
-            self.before(&parent)?.scope
+            self.parent_place(&parent)?.scope
         };
         let mut flags = found.flags();
         let own = match &event.head.read {
@@ -607,7 +641,7 @@ impl Check<'_> {
                 "an update of a record with content carries content",
             ));
         }
-        self.put_sealed(key, row, event, own)
+        self.put_sealed(key, row, event, own, false)
     }
 
     /// Finishes a creation: scope, schema, content.
@@ -633,7 +667,7 @@ impl Check<'_> {
                 ));
             }
         }
-        self.put_sealed(key, row, event, own)
+        self.put_sealed(key, row, event, own, true)
     }
 
     fn put_sealed(
@@ -642,6 +676,7 @@ impl Check<'_> {
         mut row: PendingRow,
         event: &Event,
         own: RecordKey,
+        created: bool,
     ) -> Result<(), Reject> {
         if let Some(content) = &event.head.content {
             let epoch = self.sealed_under(own)?;
@@ -649,7 +684,7 @@ impl Check<'_> {
                 .scope(&own)
                 .is_some_and(|scope| scope.defines(&row.schema))
             {
-                return Err(Reject::UnknownSchema { key });
+                self.schemas_due.push((key, own, row.schema));
             }
             row.sealed = (own, epoch);
             row.flags |= flag::CONTENT;
@@ -659,7 +694,22 @@ impl Check<'_> {
         } else if row.schema != SchemaTag::default() {
             return Err(invalid("a schema without content"));
         }
-        self.target(key, row)
+        self.target(key, row, created)
+    }
+
+    /// Every schema tag used exists in its scope, or was brought into being by this commit.
+    fn schemas(&self) -> Result<(), Reject> {
+        let defined = |scope: &RecordKey, tag: &SchemaTag| {
+            self.scope(scope).is_some_and(|scope| scope.defines(tag))
+        };
+        match self
+            .schemas_due
+            .iter()
+            .find(|(_, scope, tag)| !defined(scope, tag))
+        {
+            Some((key, ..)) => Err(Reject::UnknownSchema { key: *key }),
+            None => Ok(()),
+        }
     }
 
     fn blank(&self, index: u32, event: &Event) -> PendingRow {
@@ -681,9 +731,17 @@ impl Check<'_> {
         }
     }
 
-    fn target(&mut self, key: RecordKey, row: PendingRow) -> Result<(), Reject> {
-        if self.targets.insert(key, self.effects.rows.len()).is_some() {
+    fn target(&mut self, key: RecordKey, row: PendingRow, created: bool) -> Result<(), Reject> {
+        let target = Target {
+            row: self.effects.rows.len(),
+            created,
+        };
+        if self.targets.insert(key, target).is_some() {
             return Err(invalid("a record is targeted twice"));
+        }
+        // The resolved parent may hang below what has just changed its scope.
+        if !created || self.state.find(&key).is_some() {
+            self.last_parent = None;
         }
         self.effects.rows.push((key, row));
         Ok(())
@@ -750,55 +808,39 @@ impl Check<'_> {
         Ok(place)
     }
 
-    /// Rights and scope at a record as the chain stood before this commit.
+    /// Rights at a record as the chain stood before this commit.
     fn before(&self, key: &RecordKey) -> Result<Place, Reject> {
         self.resolve(key, false)
     }
 
-    fn resolve(&self, key: &RecordKey, with_created: bool) -> Result<Place, Reject> {
+    /// What the tree says at `key`. With `in_commit`, as the events so far leave it: records created here count with the policies they were given, and a
+    /// record whose read policy changed here heads its new scope. Rights at records that were there before are always those from before.
+    fn resolve(&self, key: &RecordKey, in_commit: bool) -> Result<Place, Reject> {
         let author: &KeyId = &self.commit.head.author;
         let (mut may_write, mut scope, mut first) = (None, None, None);
         let mut at = *key;
         loop {
-            let created = if with_created {
-                self.targets
-                    .get(&at)
-                    .map(|&index| &self.effects.rows[index].1)
-            } else {
-                None
-            };
-            // An existing record that this commit updates counts as it was before.
-            let found = match created {
-                Some(_) if self.state.find(&at).is_some() => self.state.find(&at),
-                Some(row) => {
-                    first.get_or_insert((row.depth, true));
-                    if may_write.is_none() {
-                        may_write = row.write.as_ref().map(|policy| policy.admits(author));
-                    }
-                    if scope.is_none() && row.flags & flag::SCOPE != 0 {
-                        scope = Some(at);
-                    }
-                    if let (Some(may_write), Some(scope), Some((depth, live))) =
-                        (may_write, scope, first)
-                    {
-                        return Ok(Place {
-                            may_write,
-                            scope,
-                            depth,
-                            live,
-                        });
-                    }
-                    at = row.parent;
-                    continue;
+            let target = if in_commit { self.targets.get(&at) } else { None };
+            let changed = target.map(|target| &self.effects.rows[target.row].1);
+            let created = target.is_some_and(|target| target.created);
+            let (flags, depth, parent, policy);
+            match (changed, self.state.find(&at)) {
+                (Some(row), _) if created => {
+                    (flags, depth, parent) = (row.flags, row.depth, row.parent);
+                    policy = row.write.as_deref();
                 }
-                None => self.state.find(&at),
-            };
-            let found = found.ok_or(Reject::NoRecord { key: at })?;
-            first.get_or_insert((found.depth(), found.is(flag::LIVE)));
-            if may_write.is_none() {
-                may_write = found.write(self.state).map(|policy| policy.admits(author));
+                (changed, Some(found)) => {
+                    flags = changed.map_or_else(|| found.flags(), |row| row.flags);
+                    (depth, parent) = (found.depth(), found.parent(self.state));
+                    policy = found.write(self.state);
+                }
+                (_, None) => return Err(Reject::NoRecord { key: at }),
             }
-            if scope.is_none() && found.is(flag::SCOPE) {
+            first.get_or_insert((depth, flags & flag::LIVE != 0));
+            if may_write.is_none() {
+                may_write = policy.map(|policy| policy.admits(author));
+            }
+            if scope.is_none() && flags & flag::SCOPE != 0 {
                 scope = Some(at);
             }
             if let (Some(may_write), Some(scope), Some((depth, live))) = (may_write, scope, first) {
@@ -809,7 +851,7 @@ impl Check<'_> {
                     live,
                 });
             }
-            at = found.parent(self.state);
+            at = parent;
         }
     }
 }

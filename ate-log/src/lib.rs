@@ -81,5 +81,5 @@ pub use mem_log::MemLog;
 pub use segment::{FORMAT_VERSION, SEGMENT_HEADER_BYTES};
 pub use storage::{
     Access, Fault, FaultyStorage, FileStorage, Image, LockState, Loss, LossyStorage, MemStorage,
-    Storage, StorageFile, StorageLock,
+    Storage, StorageFile, StorageLock, private_file, sync_directory,
 };

@@ -53,6 +53,12 @@ impl Chain {
         index.map(|index| self.session.restore(index)).is_some()
     }
 
+    /// Forgets nothing, but reads all names from the log when they are asked for next.
+    pub fn read_names_again(&self) {
+        self.session.restore(Index::default());
+        self.session.find_later();
+    }
+
     /// The names that this session could open, for a sealed file.
     #[must_use]
     pub fn names_at_rest(&self) -> Vec<u8> {

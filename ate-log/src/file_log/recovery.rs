@@ -65,7 +65,8 @@ pub(super) fn judge(
     if closed_by_mark(&**file, length, binding).map_err(io)? {
         return Ok(Tail {
             end: length,
-            proven: length,
+            // The mark proves what is before it, not itself.
+            proven: length - MARK_BYTES,
             verdict: Verdict::Closed,
         });
     }

@@ -14,7 +14,8 @@ pub enum Fault {
     Io,
     /// EROFS, and nothing happens.
     ReadOnly,
-    /// A write writes half of its bytes and then fails with ENOSPC; other calls fail with EIO.
+    /// A write writes up to a sector's border near its half and then fails with ENOSPC, as
+    /// systems write blocks; other calls fail with EIO.
     ShortWrite,
 }
 
@@ -198,7 +199,9 @@ impl StorageFile for FaultyFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         match self.plan.count() {
             Some(Fault::ShortWrite) => {
-                self.inner.write_at(offset, &bytes[..bytes.len() / 2])?;
+                let half = (offset + bytes.len() as u64 / 2) / 512 * 512;
+                self.inner
+                    .write_at(offset, &bytes[..half.saturating_sub(offset) as usize])?;
                 Err(io::ErrorKind::StorageFull.into())
             }
             Some(fault) => Err(fault.error()),
