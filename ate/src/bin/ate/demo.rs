@@ -1,10 +1,10 @@
 //! `demo`: the whole story on a store of its own, each step with what it cost.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::ambient::Stopwatch;
 use crate::args::Demo;
 use crate::failure::{Code, Failure};
 use crate::interrupt;
@@ -106,27 +106,6 @@ impl Drop for Stage {
     fn drop(&mut self) {
         // A directory for temporary files is cleaned by others too: no reason to fail.
         let _ = std::fs::remove_dir_all(&self.temporary);
-    }
-}
-
-/// Measures what a step costs.
-struct Stopwatch(Instant);
-
-impl Stopwatch {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a demonstration measures itself; nothing depends on the result"
-    )]
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a demonstration measures itself; nothing depends on the result"
-    )]
-    fn elapsed(&self) -> Duration {
-        Instant::now() - self.0
     }
 }
 

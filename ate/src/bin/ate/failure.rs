@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use ate::ErrorKind;
 use serde::Serialize;
 
+use crate::damage::{self, Damage};
+
 /// The meaning of the exit code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,6 +49,8 @@ pub(crate) struct Failure {
     what: String,
     /// Why, outermost cause first.
     causes: Vec<String>,
+    /// Where, if bytes are damaged.
+    damage: Option<Damage>,
     /// What to do now.
     next: Option<String>,
 }
@@ -57,6 +61,7 @@ impl Failure {
             code,
             what: what.into(),
             causes: Vec::new(),
+            damage: None,
             next: None,
         }
     }
@@ -103,6 +108,16 @@ impl Failure {
         self
     }
 
+    /// Completes where the damage is, by those who know what was read and how far it held.
+    #[must_use]
+    pub(crate) fn in_chain(mut self, chain: String, position: u64) -> Self {
+        if let Some(damage) = &mut self.damage {
+            damage.chain.get_or_insert(chain);
+            damage.position.get_or_insert(position);
+        }
+        self
+    }
+
     /// Says what was wanted when the library says only what is wrong.
     #[must_use]
     pub(crate) fn during(mut self, what: impl Into<String>) -> Self {
@@ -135,6 +150,8 @@ impl Failure {
         struct Shown<'a> {
             error: &'a str,
             causes: &'a [String],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            damage: Option<&'a Damage>,
             next: Option<&'a str>,
             kind: Code,
             exit: u8,
@@ -142,6 +159,7 @@ impl Failure {
         serde_json::to_string(&Shown {
             error: &self.what,
             causes: &self.causes,
+            damage: self.damage.as_ref(),
             next: self.next.as_deref(),
             kind: self.code,
             exit: self.code.number(),
@@ -157,6 +175,10 @@ impl Failure {
                 line.push_str(": ");
                 line.push_str(cause);
             }
+        }
+        if let Some(damage) = &self.damage {
+            line.push_str(" in ");
+            line.push_str(&damage.text());
         }
         line
     }
@@ -184,12 +206,18 @@ impl From<ate::Error> for Failure {
             ErrorKind::Unknown => Code::Unknown,
             _ => Code::Failed,
         };
-        let mut messages = chain_of(&error);
+        let damage = Damage::of(&error);
+        let mut messages = match (&damage, damage::why(&error)) {
+            // The place is told once, in one form.
+            (Some(_), Some(why)) => vec![why],
+            _ => chain_of(&error),
+        };
         let what = messages.remove(0);
         Self {
             code,
             what,
             causes: messages,
+            damage,
             next: error.remedy().map(Into::into),
         }
     }

@@ -1,5 +1,6 @@
 //! `info`, and what a bare `ate` says.
 
+use ate::Keystore;
 use serde::Serialize;
 
 use crate::failure::{Failure, fault};
@@ -24,7 +25,7 @@ pub(crate) fn run(place: &Place, out: &mut Output) -> Result<(), Failure> {
         version: &'static str,
         directory: String,
         identity: String,
-        identity_file: Option<String>,
+        identity_file: String,
         chains: usize,
         format: u32,
         durable_to: String,
@@ -37,12 +38,12 @@ pub(crate) fn run(place: &Place, out: &mut Output) -> Result<(), Failure> {
         version: env!("CARGO_PKG_VERSION"),
         directory: place.shown_dir(),
         identity: info.identity.to_string(),
-        identity_file: store.identity_path().map(|path| path.display().to_string()),
-        chains: info.chains,
+        identity_file: Keystore::in_dir(place.dir()).path().display().to_string(),
+        chains: store.chains().map_err(fault)?.len(),
         format: info.format,
         durable_to: info.durable.to_string(),
         disk_bytes: info.disk_bytes,
-        written_by_another_process: info.writer_elsewhere,
+        written_by_another_process: place.is_written(),
     };
     if out.is_json() {
         return out.object(&shown);
@@ -55,7 +56,7 @@ pub(crate) fn run(place: &Place, out: &mut Output) -> Result<(), Failure> {
     for (what, value) in [
         ("directory", shown.directory),
         ("identity", shown.identity),
-        ("identity file", shown.identity_file.unwrap_or_default()),
+        ("identity file", shown.identity_file),
         ("chains", shown.chains.to_string()),
         ("on disk", Bytes(shown.disk_bytes).to_string()),
         ("durable to", shown.durable_to),

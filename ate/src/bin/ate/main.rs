@@ -3,7 +3,9 @@
 //! Standard output carries data only; messages, progress and errors go to standard error. See `args` for the commands and
 //! `failure` for the exit codes.
 
+mod ambient;
 mod args;
+mod damage;
 mod demo;
 mod documents;
 mod export;

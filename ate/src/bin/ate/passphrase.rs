@@ -68,10 +68,12 @@ pub(crate) fn ask_new() -> Result<Option<String>, Failure> {
 }
 
 /// Nothing was given and nobody can be asked.
-pub(crate) fn needed(what: &str) -> Failure {
-    Failure::failed(what).next(format!(
-        "give the passphrase in {VARIABLE} or with --passphrase-file, or run this on a terminal"
-    ))
+pub(crate) fn needed(what: &str, is_change: bool) -> Failure {
+    Failure::failed(what).next(if is_change {
+        "give it with --new-passphrase-file, or run this on a terminal".to_owned()
+    } else {
+        format!("give the passphrase in {VARIABLE} or with --passphrase-file, or run this on a terminal")
+    })
 }
 
 fn accept(text: &str) -> Result<String, Failure> {

@@ -1,13 +1,18 @@
 //! Opening the store and its chains, and what is said when one is new.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ate::{Chain, ChainInfo, ErrorKind, OpenError, Store, StoreBuilder};
+use ate::log::{FileLog, FileStorage, LockState, Storage as _};
+use ate::{Chain, ChainInfo, ErrorKind, Keystore, Store};
 
 use crate::args::Global;
 use crate::failure::{Failure, fault};
 use crate::output::say;
 use crate::passphrase::{self, Given};
+
+/// The file whose lock the writer holds, as docs/format.md gives it.
+const LOCK_FILE: &str = "lock";
 
 /// Where the store is, and how its identity is unsealed.
 pub(crate) struct Place {
@@ -70,53 +75,79 @@ impl Place {
     }
 
     fn open(&self, want: Want) -> Result<Store, Failure> {
-        let builder = |passphrase: Option<String>| {
-            let builder = Store::builder(&self.dir);
-            let builder = match want {
-                Want::Read => builder.read_only().must_exist(),
-                Want::Write => builder.must_exist(),
-                Want::Create => builder,
-            };
-            match passphrase {
-                Some(passphrase) => builder.passphrase(passphrase),
-                None => builder,
-            }
+        self.check_directory()?;
+        let mut builder = Store::builder(&self.dir);
+        if want != Want::Create {
+            builder = builder.must_exist();
+        }
+        if want == Want::Read {
+            builder = builder.read_only();
+        }
+        // A new store is sealed by a passphrase that was given, but nobody is asked for one.
+        let keystore = Keystore::in_dir(&self.dir);
+        let passphrase = if keystore.exists() && keystore.is_sealed().map_err(|error| self.explain(error))? {
+            Some(self.unsealing()?)
+        } else {
+            self.passphrase.silent()?
         };
-        let given = self.passphrase.silent()?;
-        let was_given = given.is_some();
-        let open = |builder: StoreBuilder| builder.open().wait();
-        let opened = match open(builder(given)) {
-            Err(error) if !was_given && needs_passphrase(&error) => {
-                match passphrase::ask(&format!("passphrase of {}: ", self.shown_dir()))? {
-                    Some(asked) => open(builder(Some(asked))),
-                    None => {
-                        return Err(passphrase::needed(&format!(
-                            "the identity in {} is sealed by a passphrase",
-                            self.shown_dir()
-                        )));
-                    }
-                }
-            }
-            opened => opened,
-        };
-        opened.map_err(|error| self.explain(error))
+        if let Some(passphrase) = passphrase {
+            builder = builder.passphrase(passphrase);
+        }
+        builder.open().wait().map_err(|error| self.explain(error))
     }
 
-    fn explain(&self, error: OpenError) -> Failure {
-        let error = ate::Error::from(error);
+    /// The passphrase of a sealed identity: as given, else asked for.
+    pub(crate) fn unsealing(&self) -> Result<String, Failure> {
+        if let Some(given) = self.passphrase.silent()? {
+            return Ok(given);
+        }
+        let dir = self.shown_dir();
+        passphrase::ask(&format!("passphrase of {dir}: "))?.ok_or_else(|| {
+            let what = format!("the identity in {dir} is sealed by a passphrase");
+            passphrase::needed(&what, false)
+        })
+    }
+
+    /// The directory may be absent, but nothing else may be in its place.
+    pub(crate) fn check_directory(&self) -> Result<(), Failure> {
+        match std::fs::metadata(&self.dir) {
+            Ok(metadata) if !metadata.is_dir() => {
+                Err(Failure::failed(format!("{} is not a directory", self.shown_dir()))
+                    .next("name the directory of a store with --dir or ATE_DIR"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Says what an error of opening means here.
+    pub(crate) fn explain(&self, error: ate::Error) -> Failure {
+        let dir = self.shown_dir();
         let kind = error.kind();
+        let lost = matches!(error, ate::Error::NoIdentity { .. }) && self.has_log();
         let failure = Failure::from(error);
         match kind {
-            ErrorKind::NotFound => Failure::failed(format!("no store in {}", self.shown_dir())).next(
+            ErrorKind::NotFound if lost => failure
+                .during(format!("the store in {dir} has lost its identity"))
+                .next("put the file back, or restore it from its 24 words with `ate identity import -`"),
+            ErrorKind::NotFound => Failure::failed(format!("no store in {dir}")).next(
                 "`ate put CHAIN NAME JSON` makes one; another place is given with --dir or ATE_DIR",
             ),
-            ErrorKind::Locked => failure
-                .during(format!("cannot write to {}", self.shown_dir()))
-                .next(
-                    "wait for the other process or end it; reading commands (get, ls, log, export, verify, info) work meanwhile",
-                ),
-            _ => failure.during(format!("cannot open the store in {}", self.shown_dir())),
+            ErrorKind::Locked => failure.during(format!("cannot write to {dir}")).next(
+                "wait for the other process or end it; get, ls, log, history, export, verify and info work meanwhile",
+            ),
+            _ => failure.during(format!("cannot open the store in {dir}")),
         }
+    }
+
+    fn has_log(&self) -> bool {
+        let opened = FileLog::open_reader(Arc::new(FileStorage::new(&self.dir)));
+        !matches!(opened, Err(ate::log::OpenError::NotFound { .. }))
+    }
+
+    /// Whether some process has the store open for writing; asked by those who only read.
+    pub(crate) fn is_written(&self) -> bool {
+        let state = FileStorage::new(&self.dir).lock_state(LOCK_FILE);
+        matches!(state, Ok(LockState::Held(_)))
     }
 
     /// A chain that its first write will create if it is not there.
@@ -133,7 +164,7 @@ impl Place {
         store
             .existing_chain(name)
             .wait()
-            .map_err(|error| self.no_chain(error.into(), name))
+            .map_err(|error| self.no_chain(error, name))
     }
 
     /// A chain that exists, by name or id, without loading it: what is damaged cannot be loaded.
@@ -146,7 +177,7 @@ impl Place {
     }
 
     fn no_chain(&self, error: ate::Error, name: &str) -> Failure {
-        if error.kind() == ErrorKind::NotFound {
+        if matches!(error, ate::Error::NoChain { .. }) {
             self.unknown_chain(name)
         } else {
             Failure::from(error).during(format!("cannot open chain `{name}`"))
@@ -159,10 +190,6 @@ impl Place {
     }
 }
 
-fn needs_passphrase(error: &OpenError) -> bool {
-    matches!(error, OpenError::PassphraseNeeded { .. })
-}
-
 /// Says that a chain was created, and at the very first where the identity lies.
 pub(crate) fn announce(store: &Store, chain: &Chain) {
     say(format_args!(
@@ -171,9 +198,8 @@ pub(crate) fn announce(store: &Store, chain: &Chain) {
         chain.id()
     ));
     if store.is_new_identity() {
-        let path = store
-            .identity_path()
-            .map_or_else(String::new, |path| path.display().to_string());
+        let path = store.dir().map(Keystore::in_dir);
+        let path = path.map_or_else(String::new, |keystore| keystore.path().display().to_string());
         say(format_args!(
             "created an identity in {path}: whoever loses this file loses the data, whoever gets it can read and write it\n  \
              next: `ate identity export --yes` prints 24 words that restore it; `ate identity passphrase set` seals the file"

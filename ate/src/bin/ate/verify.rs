@@ -41,15 +41,22 @@ pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), 
     };
     for chain in &chains {
         let progress = Progress::records("verifying", None);
+        let mut position = 0;
         let verified = store
             .verify(&chain.id, depth, |proved| {
+                position = proved.commits;
                 if proved.commits.is_multiple_of(COMMITS_PER_STEP) {
                     progress.reached(proved.events);
                 }
             })
             .map_err(|error| {
                 fault(error).during(format!("chain `{}` does not verify", chain.name))
-            })?;
+            });
+        let verified = verified.map_err(|failure| {
+            failure
+                .in_chain(chain.id.to_string(), position)
+                .next("restore the named file from a copy; what stands before that position can still be exported")
+        })?;
         drop(progress);
         show(
             &Shown {

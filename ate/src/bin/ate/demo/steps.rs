@@ -9,7 +9,8 @@ use ate::chain::{Depth, Position};
 use ate::{Chain, Record, Store};
 use serde::{Deserialize, Serialize};
 
-use super::{Stopwatch, broken, disk};
+use super::{broken, disk};
+use crate::ambient::Stopwatch;
 use crate::failure::{Failure, fault};
 use crate::interrupt;
 use crate::output::{Bytes, Count, plural};
