@@ -8,10 +8,19 @@ fn the_demo_tells_its_story() {
     let story = place.good(&["demo"]);
     assert!(story.lines().count() <= 40, "{story}");
     assert!(story.is_ascii(), "{story}");
-    for part in ["on disk", "reopen", "verify", "flipped", "time travel", "All of it in"] {
+    for part in [
+        "on disk",
+        "reopen",
+        "verify",
+        "flipped",
+        "time travel",
+        "All of it in",
+    ] {
         assert!(story.contains(part), "`{part}` is not in {story}");
     }
-    let left: Vec<_> = std::fs::read_dir(place.path("")).expect("readable").collect();
+    let left: Vec<_> = std::fs::read_dir(place.path(""))
+        .expect("readable")
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }
 

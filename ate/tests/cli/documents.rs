@@ -17,7 +17,10 @@ fn put_typed(place: &Place, name: &str) {
     let world = World {
         commandment: "Hello".into(),
     };
-    chain.put(name, world).wait().expect("the record is written");
+    chain
+        .put(name, world)
+        .wait()
+        .expect("the record is written");
     store.close().wait().expect("the store closes");
 }
 
@@ -26,7 +29,12 @@ fn the_first_put_creates_and_says_what_to_take_care_of() {
     let place = Place::new();
     let put = place.ate(&["put", "universe", "greeting", r#"{"hi": 1}"#]);
     assert_eq!((put.code, put.out.as_str()), (0, ""), "{put:?}");
-    for part in ["created chain `universe`", "created an identity in", "loses", "export --yes"] {
+    for part in [
+        "created chain `universe`",
+        "created an identity in",
+        "loses",
+        "export --yes",
+    ] {
         assert!(put.err.contains(part), "`{part}` is not in {put:?}");
     }
     let second = place.ate(&["put", "universe", "greeting", r#"{"hi": 2}"#]);
@@ -45,7 +53,11 @@ fn a_document_comes_back_byte_for_byte() {
     assert_eq!(shown[0]["type"], "json");
     assert_eq!(shown[0]["name"], "odd");
     assert_eq!(shown[0]["value"]["b"], 1.5);
-    assert!(place.good(&["get", "universe", "odd", "--json"]).contains("1.50"));
+    assert!(
+        place
+            .good(&["get", "universe", "odd", "--json"])
+            .contains("1.50")
+    );
 }
 
 #[test]
@@ -54,6 +66,10 @@ fn put_reads_standard_input() {
     let text = "{\n\t\"a\": 1\n}\n";
     assert_eq!(place.ate_with(&["put", "universe", "a"], text).code, 0);
     assert_eq!(place.good(&["get", "universe", "a"]), text);
+    let again = place.ate_with(&["put", "universe", "a", "--if-absent"], text);
+    again.failed(4, &["exists"]);
+    place.good(&["put", "universe", "n", "-1.5e3"]);
+    assert_eq!(place.good(&["get", "universe", "n"]), "-1.5e3\n");
 }
 
 #[test]
@@ -95,7 +111,10 @@ fn typed_records_are_shown_and_not_overwritten() {
         .ate(&["import", "universe", &lines, "--key", "id"])
         .failed(4, &["line 1", "`world`", "nothing was written"]);
     let long = place.good(&["ls", "universe", "--long"]);
-    assert!(long.contains("world") && long.contains("deep/thought"), "{long}");
+    assert!(
+        long.contains("world") && long.contains("deep/thought"),
+        "{long}"
+    );
 }
 
 #[test]
@@ -110,7 +129,10 @@ fn removed_records_keep_their_history() {
         .ate(&["get", "universe", "a"])
         .failed(1, &["`a`", "`universe`", "ate ls universe"]);
     place.ate(&["rm", "universe", "a"]).failed(1, &["`a`"]);
-    assert_eq!(place.good(&["get", "universe", "a", "--at", &position]), "1\n");
+    assert_eq!(
+        place.good(&["get", "universe", "a", "--at", &position]),
+        "1\n"
+    );
     place
         .ate(&["get", "universe", "a", "--at", "99"])
         .failed(1, &["no position 99"]);
@@ -144,7 +166,11 @@ fn names_are_listed_by_prefix() {
     assert_eq!(place.good(&["ls", "universe", "c"]), "");
     let chains = json_lines(&place.good(&["ls", "--json"]));
     let id = chains[0]["id"].as_str().expect("an id");
-    assert_eq!(place.good(&["ls", id, "a"]), "a/1\n", "a chain may be named by its id");
+    assert_eq!(
+        place.good(&["ls", id, "a"]),
+        "a/1\n",
+        "a chain may be named by its id"
+    );
 }
 
 #[test]
@@ -191,15 +217,38 @@ fn bad_documents_leave_nothing_behind() {
         .ate_with(&["put", "universe", "a"], [b'"', 0xff, b'"'])
         .failed(1, &["UTF-8"]);
     let deep = "[".repeat(200) + &"]".repeat(200);
-    place.ate(&["put", "universe", "a", &deep]).failed(1, &["128"]);
+    place
+        .ate(&["put", "universe", "a", &deep])
+        .failed(1, &["128"]);
     let mut large = vec![b' '; (16 << 20) + 1];
     large[0] = b'1';
     place
         .ate_with(&["put", "universe", "a"], large)
         .failed(1, &["16 MiB"]);
-    place.ate(&["put", "universe", "", "1"]).failed(2, &["name"]);
-    place.ate(&["put", "universe", "a\nb", "1"]).failed(2, &["control"]);
+    place
+        .ate(&["put", "universe", "", "1"])
+        .failed(2, &["name"]);
+    place
+        .ate(&["put", "universe", "a\nb", "1"])
+        .failed(2, &["control"]);
     assert!(!place.store().exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let place = Place::new();
+    place.good(&["put", "universe", "a", "1"]);
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("it exists");
+    let output = place
+        .command(&["export", "universe"])
+        .stdout(full)
+        .output()
+        .expect("the command runs");
+    Ended::of(output).failed(1, &["cannot write to standard output"]);
 }
 
 #[test]
@@ -207,7 +256,10 @@ fn a_directory_that_is_a_file_is_said_to_be_one() {
     let place = Place::new();
     let file = place.file("file", "hello");
     for args in [&["ls"][..], &["put", "universe", "a", "1"], &["info"]] {
-        let run = place.command_in(file.as_ref(), args).output().expect("the command runs");
+        let run = place
+            .command_in(file.as_ref(), args)
+            .output()
+            .expect("the command runs");
         Ended::of(run).failed(1, &["not a directory"]);
     }
     assert_eq!(std::fs::read(&file).expect("it is still there"), b"hello");

@@ -16,12 +16,21 @@ impl Writer {
     /// Ten of fifteen records are in when this returns.
     fn start(place: &Place) -> Self {
         let mut child = place.start(&[
-            "import", "shop", "-", "--key", "id", "--per-commit", "10", "--acks",
+            "import",
+            "shop",
+            "-",
+            "--key",
+            "id",
+            "--per-commit",
+            "10",
+            "--acks",
         ]);
         let mut input = child.stdin.take().expect("it is piped");
         let acks = BufReader::new(child.stdout.take().expect("it is piped"));
         // Enough that the reader's chunk is full and handed over.
-        input.write_all(documents(600).as_bytes()).expect("it reads");
+        input
+            .write_all(documents(600).as_bytes())
+            .expect("it reads");
         input.flush().expect("it reads");
         let mut writer = Self { child, input, acks };
         writer.ack();
@@ -31,7 +40,10 @@ impl Writer {
     fn ack(&mut self) -> u64 {
         let mut line = String::new();
         self.acks.read_line(&mut line).expect("an ack");
-        let records = line.split_whitespace().next_back().and_then(|word| word.parse().ok());
+        let records = line
+            .split_whitespace()
+            .next_back()
+            .and_then(|word| word.parse().ok());
         records.unwrap_or_else(|| panic!("not an ack: {line:?}"))
     }
 }
@@ -56,7 +68,9 @@ fn readers_work_beside_a_writer_and_a_second_writer_is_told() {
     let info = json_lines(&place.good(&["info", "--json"]));
     assert_eq!(info[0]["written_by_another_process"], true);
     for args in [&["put", "shop", "a", "1"][..], &["rm", "shop", "3"]] {
-        place.ate(args).failed(1, &["open for writing", "wait for the other process"]);
+        place
+            .ate(args)
+            .failed(1, &["open for writing", "wait for the other process"]);
     }
     drop(writer.input);
     let ended = Ended::of(writer.child.wait_with_output().expect("it ends"));
@@ -74,14 +88,21 @@ fn the_first_interrupt_ends_an_import_with_everything_acknowledged_in() {
     let mut acknowledged = 10;
     let mut line = String::new();
     while writer.acks.read_line(&mut line).expect("readable") > 0 {
-        acknowledged = line.split_whitespace().next_back().and_then(|word| word.parse().ok()).expect("an ack");
+        acknowledged = line
+            .split_whitespace()
+            .next_back()
+            .and_then(|word| word.parse().ok())
+            .expect("an ack");
         line.clear();
     }
     let ended = Ended::of(writer.child.wait_with_output().expect("it ends"));
     drop(writer.input);
     assert_eq!(ended.code, 1, "{ended:?}");
     let says = format!("the first {acknowledged} records of the input are in");
-    assert!(ended.err.contains("interrupted") && ended.err.contains(&says), "{ended:?}");
+    assert!(
+        ended.err.contains("interrupted") && ended.err.contains(&says),
+        "{ended:?}"
+    );
     assert_eq!(place.good(&["export", "shop"]), documents(acknowledged));
     place.good(&["verify", "--deep"]);
 }
@@ -116,9 +137,15 @@ fn the_log_tells_what_changed() {
     place.good(&["rm", "universe", "a"]);
     let log = place.good(&["log", "universe"]);
     assert!(log.contains("genesis"), "{log}");
-    assert!(log.contains("update a") && log.contains("remove a"), "{log}");
+    assert!(
+        log.contains("update a") && log.contains("remove a"),
+        "{log}"
+    );
     let log = json_lines(&place.good(&["log", "universe", "--json"]));
     for commit in &log {
-        assert!(commit["root"].is_string() && commit["head_bytes"].as_u64() > Some(0), "{commit}");
+        assert!(
+            commit["root"].is_string() && commit["head_bytes"].as_u64() > Some(0),
+            "{commit}"
+        );
     }
 }

@@ -164,7 +164,7 @@ pub(crate) struct Put {
     /// Name of the document
     pub(crate) name: String,
     /// The document; without it, standard input is read
-    #[arg(value_name = "JSON", allow_hyphen_values = true)]
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
     pub(crate) value: Option<String>,
     /// Only if there is no record of this name
     #[arg(long, conflicts_with = "if_version")]

@@ -100,9 +100,9 @@ pub(crate) fn why(error: &ate::Error) -> Option<String> {
         ate::Error::Chain(OpenError::Log(ate::log::ReadError::Corrupt { damage, .. }))
         | ate::Error::LogRead(ate::log::ReadError::Corrupt { damage, .. })
         | ate::Error::Log(ate::log::OpenError::Corrupt { damage, .. }) => damage.to_string(),
-        ate::Error::Read(ate::ReadError::Chain(ate::chain::ReadError::Damaged {
-            why, ..
-        })) => (*why).to_owned(),
+        ate::Error::Read(ate::ReadError::Chain(ate::chain::ReadError::Damaged { why, .. })) => {
+            (*why).to_owned()
+        }
         error => error.source()?.to_string(),
     })
 }

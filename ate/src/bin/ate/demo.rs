@@ -63,9 +63,14 @@ pub(crate) fn run(args: &Demo, out: &mut Output) -> Result<(), Failure> {
 }
 
 fn show(step: &Step, out: &mut Output) -> Result<(), Failure> {
+    let seconds = format!("{:.2} s", step.seconds);
     for (index, line) in step.lines.iter().enumerate() {
-        let label = if index == 0 { step.step } else { "" };
-        out.line(format_args!("{label:<12} {line}"))?;
+        let (name, seconds) = if index == 0 {
+            (step.step, &*seconds)
+        } else {
+            ("", "")
+        };
+        out.line(format_args!("{name:<11} {seconds:>7}  {line}"))?;
     }
     Ok(())
 }

@@ -52,7 +52,9 @@ pub(crate) fn put(place: &Place, args: &Put, out: &mut Output) -> Result<(), Fai
     if was_new {
         announce(&store, &chain);
     }
-    let version = chain.version::<Json>(name).map(|version| version.to_string());
+    let version = chain
+        .version::<Json>(name)
+        .map(|version| version.to_string());
     store.close().wait().map_err(fault)?;
     written(out, &chain, name, version, &receipt)
 }
@@ -84,10 +86,7 @@ pub(crate) fn get(place: &Place, args: &Get, out: &mut Output) -> Result<(), Fai
                     args.chain
                 ))
                 .why(format_args!("it is at position {position}"))
-                .next(format!(
-                    "`ate log {}` shows every position",
-                    args.chain
-                )));
+                .next(format!("`ate log {}` shows every position", args.chain)));
             }
             chain.as_of(Position(at)).document(name)
         }
@@ -255,8 +254,7 @@ fn document(value: Option<&str>) -> Result<Json, Failure> {
             if bytes.pop_if(|byte| *byte == b'\n').is_some() {
                 bytes.pop_if(|byte| *byte == b'\r');
             }
-            String::from_utf8(bytes)
-                .map_err(|error| bad_document(&error).why("JSON is UTF-8"))?
+            String::from_utf8(bytes).map_err(|error| bad_document(&error).why("JSON is UTF-8"))?
         }
     };
     if text.len() as u64 > LINE_BYTES_MAX {
@@ -276,7 +274,8 @@ fn bad_document(error: &(dyn std::error::Error + 'static)) -> Failure {
         .next("correct it; in a shell, put the document in single quotes")
 }
 
-fn valid_name(name: &str) -> Result<&str, Failure> {
+/// A name of a record or a chain.
+pub(crate) fn valid_name(name: &str) -> Result<&str, Failure> {
     check_name(name).map_err(|why| {
         Failure::usage("not a name")
             .why(why)

@@ -50,7 +50,7 @@ pub(crate) struct Failure {
     /// Why, outermost cause first.
     causes: Vec<String>,
     /// Where, if bytes are damaged.
-    damage: Option<Damage>,
+    damage: Option<Box<Damage>>,
     /// What to do now.
     next: Option<String>,
 }
@@ -159,7 +159,7 @@ impl Failure {
         serde_json::to_string(&Shown {
             error: &self.what,
             causes: &self.causes,
-            damage: self.damage.as_ref(),
+            damage: self.damage.as_deref(),
             next: self.next.as_deref(),
             kind: self.code,
             exit: self.code.number(),
@@ -197,13 +197,21 @@ fn chain_of(error: &(dyn StdError + 'static)) -> Vec<String> {
 
 impl From<ate::Error> for Failure {
     fn from(error: ate::Error) -> Self {
+        let is_write = matches!(
+            error,
+            ate::Error::Commit(_) | ate::Error::Transact(_) | ate::Error::IdentityExists { .. }
+        );
         let code = match error.kind() {
             ErrorKind::Damaged => Code::Damaged,
+            ErrorKind::Unknown => Code::Unknown,
             ErrorKind::Conflict
             | ErrorKind::Rejected
             | ErrorKind::Denied
-            | ErrorKind::NewerSchema => Code::Rejected,
-            ErrorKind::Unknown => Code::Unknown,
+            | ErrorKind::NewerSchema
+                if is_write =>
+            {
+                Code::Rejected
+            }
             _ => Code::Failed,
         };
         let damage = Damage::of(&error);
@@ -217,7 +225,7 @@ impl From<ate::Error> for Failure {
             code,
             what,
             causes: messages,
-            damage,
+            damage: damage.map(Box::new),
             next: error.remedy().map(Into::into),
         }
     }

@@ -75,12 +75,7 @@ fn describe(identity: &Identity, keystore: &Keystore, out: &mut Output) -> Resul
     Ok(())
 }
 
-fn export(
-    place: &Place,
-    keystore: &Keystore,
-    yes: bool,
-    out: &mut Output,
-) -> Result<(), Failure> {
+fn export(place: &Place, keystore: &Keystore, yes: bool, out: &mut Output) -> Result<(), Failure> {
     if !yes {
         return Err(
             Failure::usage("the 24 words are the identity: a secret on standard output")
@@ -164,8 +159,8 @@ fn set(
 }
 
 fn clear(place: &Place, keystore: &Keystore, out: &mut Output) -> Result<(), Failure> {
+    let seed = seed(place, keystore)?;
     if is_sealed(place, keystore)? {
-        let seed = seed(place, keystore)?;
         keystore
             .replace(&seed, None, &SystemRandom)
             .map_err(fault)?;
@@ -173,11 +168,10 @@ fn clear(place: &Place, keystore: &Keystore, out: &mut Output) -> Result<(), Fai
             "{} has no passphrase any more: whoever reads it has the identity",
             keystore.path().display()
         ));
-        answer(&seed, keystore, out)
     } else {
         say("there is no passphrase");
-        Ok(())
     }
+    answer(&seed, keystore, out)
 }
 
 fn answer(seed: &Seed, keystore: &Keystore, out: &mut Output) -> Result<(), Failure> {

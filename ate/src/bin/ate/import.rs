@@ -53,7 +53,11 @@ pub(crate) fn run(place: &Place, args: &Import, out: &mut Output) -> Result<(), 
     };
     interrupt::listen();
     let verdicts = match source {
-        Source::File(_) => Some(check_file(&source, args, opened.as_ref().map(|(_, chain)| chain))?),
+        Source::File(_) => Some(check_file(
+            &source,
+            args,
+            opened.as_ref().map(|(_, chain)| chain),
+        )?),
         Source::Standard => None,
     };
     let (store, chain) = match opened {
@@ -70,7 +74,9 @@ pub(crate) fn run(place: &Place, args: &Import, out: &mut Output) -> Result<(), 
     if was_new && totals.commits > 0 {
         announce(&store, &chain);
     }
-    let ended = settled.and(ended).map_err(|failure| explain(failure, totals.records));
+    let ended = settled
+        .and(ended)
+        .map_err(|failure| explain(failure, totals.records));
     let closed = store.close().wait();
     ended?;
     closed.map_err(fault)?;
@@ -113,7 +119,7 @@ fn check_file(
         if verdicts.len().is_multiple_of(CHUNK_RECORDS) {
             progress.reached(parsed.end);
             if interrupt::is_asked() {
-                return Err(Failure::failed("interrupted before anything was written"));
+                return Err(nothing_written(Failure::failed("interrupted")));
             }
         }
     }
@@ -230,21 +236,19 @@ fn changed(source: &Source) -> Failure {
 }
 
 fn nothing_written(failure: Failure) -> Failure {
-    failure.next("nothing was written; correct the line and import again")
+    failure.and_next("nothing was written; correct the input and import again")
 }
 
 /// Adds how much of the input is in.
 fn explain(failure: Failure, records: u64) -> Failure {
-    let next = if records == 0 {
-        "nothing was written; correct the input and import again".into()
-    } else {
-        format!(
-            "the first {} of the input {} in; import the whole input again, what is in is left alone",
-            plural(records, "record"),
-            if records == 1 { "is" } else { "are" }
-        )
-    };
-    failure.and_next(&next)
+    if records == 0 {
+        return nothing_written(failure);
+    }
+    let are = if records == 1 { "is" } else { "are" };
+    failure.and_next(&format!(
+        "the first {} of the input {are} in; import the whole input again, what is in is left alone",
+        plural(records, "record"),
+    ))
 }
 
 fn summary(out: &mut Output, summary: &Summary) -> Result<(), Failure> {

@@ -10,7 +10,10 @@ use crate::store::Place;
 /// A limit and its value.
 const LIMITS: [(&str, &str); 8] = [
     ("document", "16 MiB"),
-    ("name", "1 to 1,024 bytes of UTF-8 without control characters"),
+    (
+        "name",
+        "1 to 1,024 bytes of UTF-8 without control characters",
+    ),
     ("commit", "31 MiB and 65,536 events"),
     ("commits in a chain", "2^32"),
     ("depth of records", "64"),

@@ -12,6 +12,9 @@ use crate::failure::Failure;
 pub(crate) const LINE_BYTES_MAX: u64 = 16 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// A file or standard input, read on any thread.
+pub(crate) type Input = Box<dyn Read + Send>;
+
 /// Where lines come from.
 pub(crate) enum Source {
     File(PathBuf),
@@ -36,7 +39,7 @@ impl Source {
     }
 
     /// Opens it at its beginning, with its length if that is known.
-    pub(crate) fn open(&self) -> Result<(Lines<Box<dyn Read + Send>>, Option<u64>), Failure> {
+    pub(crate) fn open(&self) -> Result<(Lines<Input>, Option<u64>), Failure> {
         match self {
             Self::Standard => Ok((Lines::new(Box::new(io::stdin()), self.name()), None)),
             Self::File(path) => {
@@ -53,11 +56,16 @@ impl Source {
                 }
                 // What is no regular file (a pipe by name) could not be read a second time.
                 if !metadata.is_file() {
-                    return Err(Failure::usage(format!("{} is no regular file", path.display()))
-                        .why("a file is read twice, once to check it whole")
-                        .next("give it as standard input: `ate import CHAIN - --key … < FILE`"));
+                    return Err(
+                        Failure::usage(format!("{} is no regular file", path.display()))
+                            .why("a file is read twice, once to check it whole")
+                            .next("give it as standard input: `ate import CHAIN - --key … < FILE`"),
+                    );
                 }
-                Ok((Lines::new(Box::new(file), self.name()), Some(metadata.len())))
+                Ok((
+                    Lines::new(Box::new(file), self.name()),
+                    Some(metadata.len()),
+                ))
             }
         }
     }
@@ -221,9 +229,19 @@ mod tests {
         let mut lines = lines("{\"id\":1}\n{\"id\":}\n");
         let key = ["id".to_owned()];
         let first = lines.next().expect("readable").expect("a line");
-        assert_eq!(lines.parse(first, &key).map(|line| line.name).ok().as_deref(), Some("1"));
+        assert_eq!(
+            lines
+                .parse(first, &key)
+                .map(|line| line.name)
+                .ok()
+                .as_deref(),
+            Some("1")
+        );
         let second = lines.next().expect("readable").expect("a line");
-        let failure = lines.parse(second, &key).err().map(|failure| failure.text());
+        let failure = lines
+            .parse(second, &key)
+            .err()
+            .map(|failure| failure.text());
         assert!(failure.is_some_and(|text| text.starts_with("ate: input: line 2: column 7: ")));
     }
 

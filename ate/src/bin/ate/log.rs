@@ -92,25 +92,26 @@ fn show(chain: &Chain, commit: &CommitInfo, out: &mut Output) -> Result<(), Fail
         });
     }
     out.line(format_args!(
-        "{:>8}  {}  {}  {}  root {}  {}",
+        "{:>8}  {}  by {}  root {}  {:>11}  {}",
         position.0,
         Time(commit.order_time_ms),
         short(commit.head.author),
-        summary(&changes),
         root.map_or_else(|| "?".into(), short),
-        Bytes(commit.head_bytes + commit.meta_bytes + commit.content_bytes),
+        Bytes(commit.head_bytes + commit.meta_bytes + commit.content_bytes).to_string(),
+        summary(&changes),
     ))
 }
 
 /// What changed in a few words: names if there are few, else counts of each kind.
 fn summary(changes: &[Changed]) -> String {
     if changes.len() <= NAMES_MAX {
-        let parts = changes.iter().map(|change| {
-            match change.name.as_ref().or(change.key.as_ref()) {
-                Some(thing) => format!("{} {thing}", change.what),
-                None => change.what.to_owned(),
-            }
-        });
+        let parts =
+            changes.iter().map(
+                |change| match change.name.as_ref().or(change.key.as_ref()) {
+                    Some(thing) => format!("{} {thing}", change.what),
+                    None => change.what.to_owned(),
+                },
+            );
         return parts.collect::<Vec<_>>().join(", ");
     }
     let mut counts: Vec<(&str, u64)> = Vec::new();

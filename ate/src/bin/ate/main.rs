@@ -37,7 +37,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version go to standard output; that nobody reads them is no error.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Code::Usage.number() } else { 0 });
+            return ExitCode::from(if error.use_stderr() {
+                Code::Usage.number()
+            } else {
+                0
+            });
         }
     };
     let json = cli.global.json;

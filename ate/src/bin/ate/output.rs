@@ -151,16 +151,20 @@ impl Display for Bytes {
     }
 }
 
-/// The first digits of a long hexadecimal name: enough for people.
+/// The first digits of a long hexadecimal name, without the prefix that says what it names: enough for people.
 pub(crate) fn short(name: impl Display) -> String {
-    let mut text = name.to_string();
-    text.truncate(12);
-    text
+    let text = name.to_string();
+    let digits = text.rsplit(':').next().unwrap_or_default();
+    digits.chars().take(12).collect()
 }
 
 /// `1 commit`, `2 commits`.
 pub(crate) fn plural(count: u64, thing: &str) -> String {
-    format!("{} {thing}{}", Count(count), if count == 1 { "" } else { "s" })
+    format!(
+        "{} {thing}{}",
+        Count(count),
+        if count == 1 { "" } else { "s" }
+    )
 }
 
 #[cfg(test)]

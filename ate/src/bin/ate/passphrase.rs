@@ -32,9 +32,12 @@ impl Given {
 /// The first line of a file.
 pub(crate) fn from_file(path: &Path) -> Result<String, Failure> {
     let failed = |error: io::Error| {
-        Failure::failed(format!("cannot read the passphrase from {}", path.display()))
-            .because(&error)
-            .next("name a file whose first line is the passphrase")
+        Failure::failed(format!(
+            "cannot read the passphrase from {}",
+            path.display()
+        ))
+        .because(&error)
+        .next("name a file whose first line is the passphrase")
     };
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut line = String::new();
@@ -63,7 +66,10 @@ pub(crate) fn ask_new() -> Result<Option<String>, Failure> {
     };
     match ask("again: ")? {
         Some(second) if second == first => Ok(Some(first)),
-        _ => Err(Failure::failed("the two passphrases differ").next("try again; nothing was changed")),
+        _ => {
+            Err(Failure::failed("the two passphrases differ")
+                .next("try again; nothing was changed"))
+        }
     }
 }
 
@@ -72,13 +78,16 @@ pub(crate) fn needed(what: &str, is_change: bool) -> Failure {
     Failure::failed(what).next(if is_change {
         "give it with --new-passphrase-file, or run this on a terminal".to_owned()
     } else {
-        format!("give the passphrase in {VARIABLE} or with --passphrase-file, or run this on a terminal")
+        format!(
+            "give the passphrase in {VARIABLE} or with --passphrase-file, or run this on a terminal"
+        )
     })
 }
 
 fn accept(text: &str) -> Result<String, Failure> {
     if text.is_empty() {
-        Err(Failure::failed("the passphrase is empty").next("give one, or `ate identity passphrase clear`"))
+        Err(Failure::failed("the passphrase is empty")
+            .next("give one, or `ate identity passphrase clear`"))
     } else if text.len() as u64 > BYTES_MAX {
         Err(Failure::failed("the passphrase is longer than 1024 bytes"))
     } else {

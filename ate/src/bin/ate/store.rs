@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ate::chain::{Directory, DirectoryEntry};
 use ate::log::{FileLog, FileStorage, LockState, Storage as _};
 use ate::{Chain, ChainInfo, ErrorKind, Keystore, Store};
 
 use crate::args::Global;
+use crate::documents::valid_name;
 use crate::failure::{Failure, fault};
 use crate::output::say;
 use crate::passphrase::{self, Given};
@@ -85,11 +87,12 @@ impl Place {
         }
         // A new store is sealed by a passphrase that was given, but nobody is asked for one.
         let keystore = Keystore::in_dir(&self.dir);
-        let passphrase = if keystore.exists() && keystore.is_sealed().map_err(|error| self.explain(error))? {
-            Some(self.unsealing()?)
-        } else {
-            self.passphrase.silent()?
-        };
+        let passphrase =
+            if keystore.exists() && keystore.is_sealed().map_err(|error| self.explain(error))? {
+                Some(self.unsealing()?)
+            } else {
+                self.passphrase.silent()?
+            };
         if let Some(passphrase) = passphrase {
             builder = builder.passphrase(passphrase);
         }
@@ -111,10 +114,11 @@ impl Place {
     /// The directory may be absent, but nothing else may be in its place.
     pub(crate) fn check_directory(&self) -> Result<(), Failure> {
         match std::fs::metadata(&self.dir) {
-            Ok(metadata) if !metadata.is_dir() => {
-                Err(Failure::failed(format!("{} is not a directory", self.shown_dir()))
-                    .next("name the directory of a store with --dir or ATE_DIR"))
-            }
+            Ok(metadata) if !metadata.is_dir() => Err(Failure::failed(format!(
+                "{} is not a directory",
+                self.shown_dir()
+            ))
+            .next("name the directory of a store with --dir or ATE_DIR")),
             _ => Ok(()),
         }
     }
@@ -152,25 +156,46 @@ impl Place {
 
     /// A chain that its first write will create if it is not there.
     pub(crate) fn chain_to_write(&self, store: &Store, name: &str) -> Result<Chain, Failure> {
+        let name = valid_name(name)?;
         let what = || format!("cannot open chain `{name}`");
-        store
-            .chain(name)
-            .wait()
-            .map_err(|error| fault(error).during(what()))
+        let opened = store.chain(name).wait();
+        tell_notes(store);
+        opened.map_err(|error| fault(error).during(what()))
     }
 
     /// A chain that exists, by name or id.
     pub(crate) fn chain_to_read(&self, store: &Store, name: &str) -> Result<Chain, Failure> {
-        store
-            .existing_chain(name)
-            .wait()
-            .map_err(|error| self.no_chain(error, name))
+        let opened = store.existing_chain(name).wait();
+        tell_notes(store);
+        opened.map_err(|error| self.no_chain(error, name))
+    }
+
+    /// The chains, as far as the log can be read: damage is for a look at a chain to name.
+    pub(crate) fn readable_chains(&self, store: &Store) -> Result<Vec<ChainInfo>, Failure> {
+        let error = match store.chains() {
+            Ok(chains) => return Ok(chains),
+            Err(error) => error,
+        };
+        let found = FileLog::open_reader(Arc::new(FileStorage::new(&self.dir))).map(|log| {
+            let mut directory = Directory::new(&log);
+            // It fails where the store failed; what stands before that is known then.
+            let _ = directory.update(&log);
+            let info = |entry: &DirectoryEntry| ChainInfo {
+                name: entry.name.to_string(),
+                id: entry.chain,
+                root: entry.root,
+            };
+            directory.entries().iter().map(info).collect::<Vec<_>>()
+        });
+        match found {
+            Ok(chains) if !chains.is_empty() => Ok(chains),
+            _ => Err(self.explain(error)),
+        }
     }
 
     /// A chain that exists, by name or id, without loading it: what is damaged cannot be loaded.
     pub(crate) fn chain_info(&self, store: &Store, name: &str) -> Result<ChainInfo, Failure> {
-        let chains = store.chains().map_err(fault)?;
-        chains
+        self.readable_chains(store)?
             .into_iter()
             .find(|chain| &*chain.name == name || chain.id.to_string() == name)
             .ok_or_else(|| self.unknown_chain(name))
@@ -190,6 +215,13 @@ impl Place {
     }
 }
 
+/// What was mended by itself while opening.
+pub(crate) fn tell_notes(store: &Store) {
+    for note in store.notes() {
+        say(format_args!("note: {note}"));
+    }
+}
+
 /// Says that a chain was created, and at the very first where the identity lies.
 pub(crate) fn announce(store: &Store, chain: &Chain) {
     say(format_args!(
@@ -199,7 +231,9 @@ pub(crate) fn announce(store: &Store, chain: &Chain) {
     ));
     if store.is_new_identity() {
         let path = store.dir().map(Keystore::in_dir);
-        let path = path.map_or_else(String::new, |keystore| keystore.path().display().to_string());
+        let path = path.map_or_else(String::new, |keystore| {
+            keystore.path().display().to_string()
+        });
         say(format_args!(
             "created an identity in {path}: whoever loses this file loses the data, whoever gets it can read and write it\n  \
              next: `ate identity export --yes` prints 24 words that restore it; `ate identity passphrase set` seals the file"

@@ -1,13 +1,14 @@
 //! `verify`: everything again from the files alone.
 
 use ate::chain::{Depth, Proved};
+use ate::{ChainInfo, Store, Verified};
 use serde::Serialize;
 
 use crate::args::Verify;
 use crate::failure::{Failure, fault};
-use crate::output::{Bytes, Output, plural};
+use crate::output::{Bytes, Output, plural, say};
 use crate::progress::Progress;
-use crate::store::Place;
+use crate::store::{Place, tell_notes};
 
 /// Commits between two looks at the progress bar.
 const COMMITS_PER_STEP: u64 = 256;
@@ -37,27 +38,17 @@ pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), 
     };
     let chains = match &args.chain {
         Some(name) => vec![place.chain_info(&store, name)?],
-        None => store.chains().map_err(fault)?,
+        None => place.readable_chains(&store)?,
     };
     for chain in &chains {
         let progress = Progress::records("verifying", None);
-        let mut position = 0;
-        let verified = store
-            .verify(&chain.id, depth, |proved| {
-                position = proved.commits;
-                if proved.commits.is_multiple_of(COMMITS_PER_STEP) {
-                    progress.reached(proved.events);
-                }
-            })
-            .map_err(|error| {
-                fault(error).during(format!("chain `{}` does not verify", chain.name))
-            });
-        let verified = verified.map_err(|failure| {
-            failure
-                .in_chain(chain.id.to_string(), position)
-                .next("restore the named file from a copy; what stands before that position can still be exported")
-        })?;
+        let verified = prove(&store, chain, depth, |proved| {
+            if proved.commits.is_multiple_of(COMMITS_PER_STEP) {
+                progress.reached(proved.events);
+            }
+        });
         drop(progress);
+        let verified = verified?;
         show(
             &Shown {
                 chain: chain.name.to_string(),
@@ -76,10 +67,31 @@ pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), 
             out,
         )?;
     }
-    if chains.is_empty() && !out.is_json() {
-        crate::output::say("no chains yet: nothing to prove");
+    if chains.is_empty() {
+        say("no chains yet: nothing to prove");
     }
+    tell_notes(&store);
     Ok(())
+}
+
+/// Proves one chain; damage is told with chain, position, file and offset.
+pub(crate) fn prove(
+    store: &Store,
+    chain: &ChainInfo,
+    depth: Depth,
+    mut progress: impl FnMut(&Proved),
+) -> Result<Verified, Failure> {
+    let mut position = 0;
+    let verified = store.verify(&chain.id, depth, |proved| {
+        position = proved.commits;
+        progress(proved);
+    });
+    verified.map_err(|error| {
+        fault(error)
+            .during(format!("chain `{}` does not verify", chain.name))
+            .in_chain(chain.id.to_string(), position)
+            .next("put the named file back from a copy of the store; nothing was changed here")
+    })
 }
 
 fn show(shown: &Shown, proved: &Proved, out: &mut Output) -> Result<(), Failure> {

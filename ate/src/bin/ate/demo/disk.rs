@@ -58,9 +58,19 @@ pub(super) fn hex_lines(path: &Path, from: u64, lines: usize) -> Result<Vec<Stri
         let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let printable: String = bytes
             .iter()
-            .map(|&byte| if byte.is_ascii_graphic() { byte as char } else { '.' })
+            .map(|&byte| {
+                if byte.is_ascii_graphic() {
+                    byte as char
+                } else {
+                    '.'
+                }
+            })
             .collect();
-        format!("  {:08x}  {}  {printable}", from as usize + index * 16, digits.join(" "))
+        format!(
+            "  {:08x}  {}  {printable}",
+            from as usize + index * 16,
+            digits.join(" ")
+        )
     };
     Ok(bytes.chunks(16).enumerate().map(line).collect())
 }
