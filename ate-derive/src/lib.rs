@@ -46,6 +46,8 @@ mod attributes;
 mod case;
 mod expand;
 mod model;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
