@@ -39,7 +39,11 @@ fn leaf() -> impl Strategy<Value = Type> {
 }
 
 fn ty(named: bool) -> impl Strategy<Value = Type> {
-    let leaf = if named { prop_oneof![4 => leaf(), 1 => (0..DEFINITIONS).prop_map(Type::Named)].boxed() } else { leaf().boxed() };
+    let leaf = if named {
+        prop_oneof![4 => leaf(), 1 => (0..DEFINITIONS).prop_map(Type::Named)].boxed()
+    } else {
+        leaf().boxed()
+    };
     leaf.prop_recursive(4, 16, 3, |inner| {
         prop_oneof![
             inner.clone().prop_map(|ty| Type::Option(ty.into())),
@@ -67,25 +71,33 @@ fn fields(named: bool, count: std::ops::Range<usize>) -> impl Strategy<Value = V
 
 /// A descriptor in canonical order: what is not mentioned is left out by renumbering.
 fn descriptor() -> impl Strategy<Value = Descriptor> {
-    let definitions = (fields(false, 0..4), vec(ty(false), 0..3), vec(ty(false), 1..3), fields(false, 1..3), ty(false)).prop_map(
-        |(of_struct, of_tuple, of_variant, of_struct_variant, inner)| {
-            vec![
-                Definition::of_fields("S", of_struct),
-                Definition::of_tuple("T", of_tuple),
-                Definition::of_variants(
-                    "E",
-                    vec![
-                        Variant::of("A", &[], Payload::Unit),
-                        Variant::of("B", &["old"], Payload::Tuple(of_variant)),
-                        Variant::of("C", &[], Payload::Struct(of_struct_variant)),
-                    ],
-                ),
-                // Its index is fixed up with the others.
-                Definition::of_tuple("R", vec![inner, Type::Option(Type::Named(3).into())]),
-            ]
-        },
-    );
-    (fields(true, 0..6), definitions).prop_map(|(fields, definitions)| canonical(fields, &definitions))
+    let definitions = (
+        fields(false, 0..4),
+        vec(ty(false), 0..3),
+        vec(ty(false), 1..3),
+        fields(false, 1..3),
+        ty(false),
+    )
+        .prop_map(
+            |(of_struct, of_tuple, of_variant, of_struct_variant, inner)| {
+                vec![
+                    Definition::of_fields("S", of_struct),
+                    Definition::of_tuple("T", of_tuple),
+                    Definition::of_variants(
+                        "E",
+                        vec![
+                            Variant::of("A", &[], Payload::Unit),
+                            Variant::of("B", &["old"], Payload::Tuple(of_variant)),
+                            Variant::of("C", &[], Payload::Struct(of_struct_variant)),
+                        ],
+                    ),
+                    // Its index is fixed up with the others.
+                    Definition::of_tuple("R", vec![inner, Type::Option(Type::Named(3).into())]),
+                ]
+            },
+        );
+    (fields(true, 0..6), definitions)
+        .prop_map(|(fields, definitions)| canonical(fields, &definitions))
 }
 
 /// Numbers the definitions by first mention.
@@ -96,9 +108,12 @@ fn canonical(mut fields: Vec<Field>, definitions: &[Definition]) -> Descriptor {
     let mut out = Vec::new();
     while let Some(index) = order.get(out.len()).copied() {
         let mut definition = definitions[index as usize].clone();
-        let mut renumber = |ty: &mut Type| walk_named(ty, &mut |index| renumbered(index, &mut order));
+        let mut renumber =
+            |ty: &mut Type| walk_named(ty, &mut |index| renumbered(index, &mut order));
         match &mut definition.kind {
-            super::DefinitionKind::Struct(fields) => fields.iter_mut().for_each(|field| renumber(&mut field.ty)),
+            super::DefinitionKind::Struct(fields) => {
+                fields.iter_mut().for_each(|field| renumber(&mut field.ty))
+            }
             super::DefinitionKind::Tuple(types) => types.iter_mut().for_each(&mut renumber),
             // The variants hold no definitions.
             super::DefinitionKind::Enum(_) => {}
@@ -109,17 +124,22 @@ fn canonical(mut fields: Vec<Field>, definitions: &[Definition]) -> Descriptor {
 }
 
 fn renumbered(index: &mut u32, order: &mut Vec<u32>) {
-    let at = order.iter().position(|known| known == index).unwrap_or_else(|| {
-        order.push(*index);
-        order.len() - 1
-    });
+    let at = order
+        .iter()
+        .position(|known| known == index)
+        .unwrap_or_else(|| {
+            order.push(*index);
+            order.len() - 1
+        });
     *index = at as u32;
 }
 
 fn walk_named(ty: &mut Type, visit: &mut dyn FnMut(&mut u32)) {
     match ty {
         Type::Named(index) => visit(index),
-        Type::Option(inner) | Type::List(inner) | Type::Set(inner) | Type::Array(_, inner) => walk_named(inner, visit),
+        Type::Option(inner) | Type::List(inner) | Type::Set(inner) | Type::Array(_, inner) => {
+            walk_named(inner, visit)
+        }
         Type::Map(pair) => {
             walk_named(&mut pair.0, visit);
             walk_named(&mut pair.1, visit);
@@ -162,9 +182,18 @@ fn put_value(ty: &Type, definitions: &[Definition], entropy: &mut Entropy<'_>, o
         Type::U128 | Type::I128 => put_varint(out, entropy.wide(128)),
         Type::F32 => (0..4).for_each(|_| out.push(entropy.next())),
         Type::F64 => (0..8).for_each(|_| out.push(entropy.next())),
-        Type::Char => put_text(out, ["a", "é", "\u{10ffff}", "\0"][usize::from(entropy.next() % 4)]),
-        Type::String => put_text(out, ["", "text", "\"\\\u{1}", "schön"][usize::from(entropy.next() % 4)]),
-        Type::Json => put_text(out, ["null", "{\"a\":[1.50]}", " -1e5 "][usize::from(entropy.next() % 3)]),
+        Type::Char => put_text(
+            out,
+            ["a", "é", "\u{10ffff}", "\0"][usize::from(entropy.next() % 4)],
+        ),
+        Type::String => put_text(
+            out,
+            ["", "text", "\"\\\u{1}", "schön"][usize::from(entropy.next() % 4)],
+        ),
+        Type::Json => put_text(
+            out,
+            ["null", "{\"a\":[1.50]}", " -1e5 "][usize::from(entropy.next() % 3)],
+        ),
         Type::Option(inner) => {
             let is_some = entropy.next() & 1;
             out.push(is_some);
@@ -183,18 +212,30 @@ fn put_value(ty: &Type, definitions: &[Definition], entropy: &mut Entropy<'_>, o
                 put_value(&pair.1, definitions, entropy, out);
             }
         }
-        Type::Array(count, inner) => (0..*count).for_each(|_| put_value(inner, definitions, entropy, out)),
-        Type::Tuple(types) => types.iter().for_each(|ty| put_value(ty, definitions, entropy, out)),
+        Type::Array(count, inner) => {
+            (0..*count).for_each(|_| put_value(inner, definitions, entropy, out))
+        }
+        Type::Tuple(types) => types
+            .iter()
+            .for_each(|ty| put_value(ty, definitions, entropy, out)),
         Type::Named(index) => match &definitions[*index as usize].kind {
-            super::DefinitionKind::Struct(fields) => fields.iter().for_each(|field| put_value(&field.ty, definitions, entropy, out)),
-            super::DefinitionKind::Tuple(types) => types.iter().for_each(|ty| put_value(ty, definitions, entropy, out)),
+            super::DefinitionKind::Struct(fields) => fields
+                .iter()
+                .for_each(|field| put_value(&field.ty, definitions, entropy, out)),
+            super::DefinitionKind::Tuple(types) => types
+                .iter()
+                .for_each(|ty| put_value(ty, definitions, entropy, out)),
             super::DefinitionKind::Enum(variants) => {
                 let index = entropy.next() % variants.len() as u8;
                 out.push(index);
                 match &variants[usize::from(index)].payload {
                     Payload::Unit => {}
-                    Payload::Tuple(types) => types.iter().for_each(|ty| put_value(ty, definitions, entropy, out)),
-                    Payload::Struct(fields) => fields.iter().for_each(|field| put_value(&field.ty, definitions, entropy, out)),
+                    Payload::Tuple(types) => types
+                        .iter()
+                        .for_each(|ty| put_value(ty, definitions, entropy, out)),
+                    Payload::Struct(fields) => fields
+                        .iter()
+                        .for_each(|field| put_value(&field.ty, definitions, entropy, out)),
                 }
             }
         },
@@ -302,8 +343,13 @@ fn transcoded(stored: &Arc<Descriptor>, known: &Arc<Descriptor>, body: &[u8]) ->
 
 fn is_valid(descriptor: &Descriptor, body: &[u8]) -> bool {
     let mut walker = Walker::new(&descriptor.definitions, body.len());
-    frames("random", descriptor.fields.len(), body)
-        .is_ok_and(|frames| descriptor.fields.iter().zip(frames).all(|(field, frame)| walker.check(&field.ty, frame).is_ok()))
+    frames("random", descriptor.fields.len(), body).is_ok_and(|frames| {
+        descriptor
+            .fields
+            .iter()
+            .zip(frames)
+            .all(|(field, frame)| walker.check(&field.ty, frame).is_ok())
+    })
 }
 
 proptest! {
@@ -429,7 +475,19 @@ proptest! {
 }
 
 fn one_field(ty: Type, definitions: Vec<Definition>) -> Descriptor {
-    Descriptor::new("r", 1, Codec::Fields, vec![Field { name: "f".into(), was: Vec::new(), ty, has_default: false, default: None }], definitions)
+    Descriptor::new(
+        "r",
+        1,
+        Codec::Fields,
+        vec![Field {
+            name: "f".into(),
+            was: Vec::new(),
+            ty,
+            has_default: false,
+            default: None,
+        }],
+        definitions,
+    )
 }
 
 #[test]
@@ -437,9 +495,18 @@ fn lengths_are_not_trusted() {
     // A list of 2^60 elements in ten bytes, of elements with and without bytes.
     let mut value = Vec::new();
     put_varint(&mut value, 1 << 60);
-    for inner in [Type::Unit, Type::U8, Type::String, Type::Array(1 << 60, Type::Unit.into()), Type::Tuple(vec![Type::Unit; 3])] {
+    for inner in [
+        Type::Unit,
+        Type::U8,
+        Type::String,
+        Type::Array(1 << 60, Type::Unit.into()),
+        Type::Tuple(vec![Type::Unit; 3]),
+    ] {
         let stored = Arc::new(one_field(Type::List(inner.clone().into()), Vec::new()));
-        let known = Arc::new(one_field(Type::Option(Type::List(inner.into()).into()), Vec::new()));
+        let known = Arc::new(one_field(
+            Type::Option(Type::List(inner.into()).into()),
+            Vec::new(),
+        ));
         let mut body = vec![value.len() as u8];
         body.extend(&value);
         assert!(to_json(&stored, &body).is_err());
@@ -449,10 +516,18 @@ fn lengths_are_not_trusted() {
 
 #[test]
 fn deep_values_are_refused() {
-    let definitions = || vec![Definition::of_tuple("Node", vec![Type::Option(Type::Named(0).into())])];
+    let definitions = || {
+        vec![Definition::of_tuple(
+            "Node",
+            vec![Type::Option(Type::Named(0).into())],
+        )]
+    };
     let descriptor = Arc::new(one_field(Type::Named(0), definitions()));
     assert!(Descriptor::from_bytes(descriptor.as_bytes()).is_ok());
-    let known = Arc::new(one_field(Type::Option(Type::Named(0).into()), definitions()));
+    let known = Arc::new(one_field(
+        Type::Option(Type::Named(0).into()),
+        definitions(),
+    ));
     for (levels, expected) in [(100, true), (1_000_000, false)] {
         let mut body = Vec::new();
         put_varint(&mut body, levels as u128 + 1);
@@ -468,40 +543,104 @@ fn deep_values_are_refused() {
 fn limits_of_descriptors() {
     let check = |descriptor: &Descriptor, expected: Result<(), &str>| {
         let result = Descriptor::from_bytes(descriptor.as_bytes());
-        assert_eq!(result.as_ref().map(|_| ()).map_err(ToString::to_string), expected.map_err(str::to_owned));
+        assert_eq!(
+            result.as_ref().map(|_| ()).map_err(ToString::to_string),
+            expected.map_err(str::to_owned)
+        );
     };
     let nested = |levels| (1..levels).fold(Type::U8, |ty, _| Type::Option(ty.into()));
     check(&one_field(nested(32), Vec::new()), Ok(()));
-    check(&one_field(nested(33), Vec::new()), Err("type depth 33 is over the limit of 32"));
-    check(&one_field(Type::Tuple(vec![Type::U8; 1024]), Vec::new()), Ok(()));
-    check(&one_field(Type::Tuple(vec![Type::U8; 1025]), Vec::new()), Err("tuple length 1025 is over the limit of 1024"));
-    check(&one_field(Type::Opaque("x".repeat(255).into()), Vec::new()), Ok(()));
-    check(&one_field(Type::Opaque("x".repeat(256).into()), Vec::new()), Err("name length 256 is over the limit of 255"));
+    check(
+        &one_field(nested(33), Vec::new()),
+        Err("type depth 33 is over the limit of 32"),
+    );
+    check(
+        &one_field(Type::Tuple(vec![Type::U8; 1024]), Vec::new()),
+        Ok(()),
+    );
+    check(
+        &one_field(Type::Tuple(vec![Type::U8; 1025]), Vec::new()),
+        Err("tuple length 1025 is over the limit of 1024"),
+    );
+    check(
+        &one_field(Type::Opaque("x".repeat(255).into()), Vec::new()),
+        Ok(()),
+    );
+    check(
+        &one_field(Type::Opaque("x".repeat(256).into()), Vec::new()),
+        Err("name length 256 is over the limit of 255"),
+    );
     let chain = |count: u32| {
-        let link = |index| Definition::of_tuple("L", if index + 1 < count { vec![Type::Named(index + 1)] } else { Vec::new() });
+        let link = |index| {
+            Definition::of_tuple(
+                "L",
+                if index + 1 < count {
+                    vec![Type::Named(index + 1)]
+                } else {
+                    Vec::new()
+                },
+            )
+        };
         one_field(Type::Named(0), (0..count).map(link).collect())
     };
     check(&chain(4096), Ok(()));
-    check(&chain(4097), Err("type count 4097 is over the limit of 4096"));
+    check(
+        &chain(4097),
+        Err("type count 4097 is over the limit of 4096"),
+    );
     let long = |count: usize| {
-        one_field(Type::Tuple((0..count).map(|index| Type::Opaque(format!("{index:0>253}").into())).collect()), Vec::new())
+        one_field(
+            Type::Tuple(
+                (0..count)
+                    .map(|index| Type::Opaque(format!("{index:0>253}").into()))
+                    .collect(),
+            ),
+            Vec::new(),
+        )
     };
     check(&long(250), Ok(()));
-    check(&long(300), Err("descriptor length 76814 is over the limit of 65536"));
+    check(
+        &long(300),
+        Err("descriptor length 76814 is over the limit of 65536"),
+    );
     let out_of_order = one_field(
         Type::Tuple(vec![Type::Named(1), Type::Named(0)]),
-        vec![Definition::of_tuple("A", Vec::new()), Definition::of_tuple("B", Vec::new())],
+        vec![
+            Definition::of_tuple("A", Vec::new()),
+            Definition::of_tuple("B", Vec::new()),
+        ],
     );
-    check(&out_of_order, Err("bad descriptor at byte 14: definitions are not in the order of their mention"));
+    check(
+        &out_of_order,
+        Err("bad descriptor at byte 14: definitions are not in the order of their mention"),
+    );
     let unmentioned = one_field(Type::U8, vec![Definition::of_tuple("A", Vec::new())]);
-    check(&unmentioned, Err("bad descriptor at byte 12: a definition that nothing mentions"));
+    check(
+        &unmentioned,
+        Err("bad descriptor at byte 12: a definition that nothing mentions"),
+    );
     let undefined = one_field(Type::Named(0), Vec::new());
-    check(&undefined, Err("bad descriptor at byte 13: a type without definition"));
+    check(
+        &undefined,
+        Err("bad descriptor at byte 13: a type without definition"),
+    );
     let control = Descriptor::new("a\u{1b}[2J", 1, Codec::Fields, Vec::new(), Vec::new());
-    check(&control, Err("bad descriptor at byte 9: a control character in a name"));
-    check(&Descriptor::new("", 1, Codec::Fields, Vec::new(), Vec::new()), Err("bad descriptor at byte 4: an empty name"));
-    check(&Descriptor::new("r", 0, Codec::Fields, Vec::new(), Vec::new()), Err("bad descriptor at byte 3: version zero"));
-    assert_eq!(Descriptor::from_bytes(&[2]), Err(DescriptorError::UnknownVersion { got: 2 }));
+    check(
+        &control,
+        Err("bad descriptor at byte 9: a control character in a name"),
+    );
+    check(
+        &Descriptor::new("", 1, Codec::Fields, Vec::new(), Vec::new()),
+        Err("bad descriptor at byte 4: an empty name"),
+    );
+    check(
+        &Descriptor::new("r", 0, Codec::Fields, Vec::new(), Vec::new()),
+        Err("bad descriptor at byte 3: version zero"),
+    );
+    assert_eq!(
+        Descriptor::from_bytes(&[2]),
+        Err(DescriptorError::UnknownVersion { got: 2 })
+    );
 }
 
 /// A chain of definitions, each holding the next, meets a type that holds itself: as many pairs as the stranger likes.
@@ -514,9 +653,24 @@ fn long_chains_of_definitions_need_no_stack() {
     };
     let stored = Arc::new(one_field(Type::Named(0), (0..count).map(link).collect()));
     assert!(Descriptor::from_bytes(stored.as_bytes()).is_ok());
-    let same = one_field(Type::Named(0), vec![Definition::of_tuple("N", vec![Type::Option(Type::Named(0).into())])]);
+    let same = one_field(
+        Type::Named(0),
+        vec![Definition::of_tuple(
+            "N",
+            vec![Type::Option(Type::Named(0).into())],
+        )],
+    );
     let plan = Plan::new(&stored, &Arc::new(same));
     assert_eq!(plan.check(), Ok(()));
-    let other = one_field(Type::Option(Type::Named(0).into()), vec![Definition::of_tuple("N", vec![Type::Option(Type::Named(0).into())])]);
-    assert_eq!(transcoded(&stored, &Arc::new(other), &[3, 1, 1, 0]), Some(vec![4, 1, 1, 1, 0]));
+    let other = one_field(
+        Type::Option(Type::Named(0).into()),
+        vec![Definition::of_tuple(
+            "N",
+            vec![Type::Option(Type::Named(0).into())],
+        )],
+    );
+    assert_eq!(
+        transcoded(&stored, &Arc::new(other), &[3, 1, 1, 0]),
+        Some(vec![4, 1, 1, 1, 0])
+    );
 }
