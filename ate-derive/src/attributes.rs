@@ -1,7 +1,8 @@
 //! Reading `#[record(…)]`, `#[shape(…)]` and `#[serde(…)]`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use syn::meta::ParseNestedMeta;
+use syn::parse::ParseStream;
 use syn::{Attribute, Expr, ExprPath, LitStr, Path, Token, parenthesized, token};
 
 use crate::case::Case;
@@ -30,7 +31,7 @@ pub(crate) enum DefaultOf {
     /// `Default::default()` of the type.
     Trait,
     /// An expression.
-    Expr(Box<Expr>),
+    Expr(TokenStream),
     /// A function to call.
     Call(Box<ExprPath>),
 }
@@ -78,6 +79,23 @@ fn unfit(meta: &ParseNestedMeta<'_>, list: &mut Vec<syn::Error>) -> syn::Result<
     let name = path_text(&meta.path);
     list.push(meta.error(format!("`serde({name})` {NEEDS_JSON}")));
     ignore(meta)
+}
+
+/// An expression of any kind. Syn parses the simple ones, which is needed to see past the comma in `f::<A, B>()`; of the others
+/// (`[0; 4]`, closures) the tokens up to the next comma are taken, and the compiler judges them.
+fn expression(input: ParseStream<'_>) -> syn::Result<TokenStream> {
+    if input.fork().parse::<Expr>().is_ok() {
+        return input.parse::<Expr>().map(|expr| quote::quote!(#expr));
+    }
+    let mut tokens = TokenStream::new();
+    while !input.is_empty() && !input.peek(Token![,]) {
+        tokens.extend([input.parse::<TokenTree>()?]);
+    }
+    if tokens.is_empty() {
+        Err(input.error("expected an expression"))
+    } else {
+        Ok(tokens)
+    }
 }
 
 fn path_text(path: &Path) -> String {
@@ -182,7 +200,7 @@ impl FieldAttributes {
             "was" => self.was.push(meta.value()?.parse()?),
             "opaque" => self.opaque = Some(meta.value()?.parse()?),
             "default" if meta.input.peek(Token![=]) => {
-                self.default = Some(DefaultOf::Expr(meta.value()?.parse()?))
+                self.default = Some(DefaultOf::Expr(expression(meta.value()?)?))
             }
             "default" => self.default = Some(DefaultOf::Trait),
             name @ ("index" | "unique" | "child" | "version" | "from") => {

@@ -25,7 +25,7 @@
 //! |---|---|
 //! | `was = "old"` | a name that it had before; may be repeated. Fields and variants |
 //! | `default`, `default = expr` | stands in for a value that was not stored: `Default::default()`, or the expression |
-//! | `opaque = "name-1"` | the field's type cannot describe itself: its bytes are stored as postcard makes them, under this name. Change the name when the meaning of the bytes changes |
+//! | `opaque = "name-1"` | the field's type cannot describe itself: its bytes are stored as postcard makes them, under this name. Change the name when the meaning of the bytes changes. Nothing but its own code checks such bytes, so it must not be a type that contains itself |
 //!
 //! They are written `#[record(…)]` or, the same, `#[shape(…)]`.
 //!
@@ -46,6 +46,8 @@ mod attributes;
 mod case;
 mod expand;
 mod model;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};

@@ -21,6 +21,9 @@ mod types;
 mod unknown;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 pub use codec::{Encoded, check_round_trip, decode, encode, encode_spliced, unknown_of};
 pub use descriptor::{
     DESCRIPTOR_BYTES_MAX, Descriptor, FIELDS_MAX, Known, SCHEMA_NAME_BYTES_MAX, TYPE_DEPTH_MAX,

@@ -14,7 +14,83 @@ use crate::json::JsonError;
 
 /// A type whose values are records of a chain. Derived, never written by hand.
 ///
-/// The derive is documented at [`macro@crate::Record`]. The name is stored with every record and is meant to stay.
+/// The derive and its attributes are documented at [`macro@crate::Record`]. The name is stored with every record and is meant
+/// to stay.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use ate_view::{Descriptor, Record, Shape};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, Record)]
+/// #[record(name = "order", crate = "ate_view")]      // `crate` only for those who use ate-view without ate
+/// struct Order {
+///     customer: String,
+///     lines: Vec<Line>,
+///     #[record(default = State::Open)]               // for records that were written before there was a state
+///     state: State,
+///     #[record(was = "comment")]                     // what the field was called before
+///     note: Option<String>,                          // an option needs no default
+///     labels: BTreeMap<String, String>,
+///     #[record(opaque = "sum-1")]                    // a type that cannot describe itself: name its bytes
+///     sum: foreign::Decimal,
+/// }
+///
+/// #[derive(Serialize, Deserialize, Shape)]           // whatever stands inside a record
+/// #[shape(crate = "ate_view")]
+/// struct Line { article: u64, pieces: u32 }
+///
+/// #[derive(Serialize, Deserialize, Shape)]
+/// #[shape(crate = "ate_view")]
+/// enum State { Open, Sent { at: u64 } }
+/// # mod foreign {
+/// #     #[derive(serde::Serialize, serde::Deserialize)]
+/// #     pub struct Decimal(i64);
+/// # }
+///
+/// assert_eq!(Order::NAME, "order");
+/// assert_eq!(Descriptor::of::<Order>().fields().len(), 6);
+/// ```
+///
+/// What is inside must have a shape:
+/// ```compile_fail,E0277
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Plain(u8);
+///
+/// #[derive(serde::Serialize, serde::Deserialize, ate_view::Record)]
+/// #[record(crate = "ate_view")]
+/// struct Holder { plain: Plain }
+/// ```
+/// Attributes of serde that postcard cannot bear are refused:
+/// ```compile_fail
+/// #[derive(serde::Serialize, serde::Deserialize, ate_view::Record)]
+/// #[record(crate = "ate_view")]
+/// struct Sparse { #[serde(skip_serializing_if = "Option::is_none")] note: Option<u8> }
+/// ```
+/// … unless the record is a document:
+/// ```
+/// #[derive(serde::Serialize, serde::Deserialize, ate_view::Record)]
+/// #[record(codec = "json", crate = "ate_view")]
+/// struct Sparse { #[serde(skip_serializing_if = "Option::is_none")] note: Option<u8> }
+/// ```
+/// A record type has one name, so it has no parameters, and indexes are yet to come:
+/// ```compile_fail
+/// #[derive(serde::Serialize, serde::Deserialize, ate_view::Record)]
+/// #[record(crate = "ate_view")]
+/// struct Generic<T> { value: T }
+/// ```
+/// ```compile_fail
+/// #[derive(serde::Serialize, serde::Deserialize, ate_view::Record)]
+/// #[record(crate = "ate_view")]
+/// struct Indexed { #[record(index)] value: u8 }
+/// ```
+/// A record that is no `Deserialize` could not be read:
+/// ```compile_fail,E0277
+/// #[derive(serde::Serialize, ate_view::Record)]
+/// #[record(crate = "ate_view")]
+/// struct WriteOnly { value: u8 }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a record type",
     note = "derive it: `#[derive(Serialize, Deserialize, Record)]`"
@@ -51,10 +127,11 @@ pub struct FieldWriter {
 }
 
 impl FieldWriter {
-    pub(crate) const fn new(record: &'static str) -> Self {
+    pub(crate) fn new(record: &'static str) -> Self {
+        // Most records are small; growing from nothing would cost more than the fields.
         Self {
             record,
-            out: Vec::new(),
+            out: Vec::with_capacity(256),
         }
     }
 

@@ -20,12 +20,14 @@ impl<'a> Input<'a> {
         Self { rest: bytes }
     }
 
+    #[inline]
     pub(crate) fn byte(&mut self) -> Result<u8, Fault> {
         let (first, rest) = self.rest.split_first().ok_or(Fault::End)?;
         self.rest = rest;
         Ok(*first)
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, count: u64) -> Result<&'a [u8], Fault> {
         let count = usize::try_from(count).map_err(|_| Fault::End)?;
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(Fault::End)?;

@@ -144,14 +144,14 @@ impl<'a> Compiler<'a> {
                 },
             )?)),
             (Type::List(a), Type::List(b)) | (Type::Set(a), Type::Set(b)) => {
-                Step::Many(Box::new(self.step(a, b, &format!("{path}[]"))?))
+                Step::Many(Box::new(self.step(a, b, &below(path, "[]"))?))
             }
             (Type::Map(a), Type::Map(b)) => Step::Pairs(Box::new((
-                self.step(&a.0, &b.0, &format!("{path}[key]"))?,
-                self.step(&a.1, &b.1, &format!("{path}[]"))?,
+                self.step(&a.0, &b.0, &below(path, "[key]"))?,
+                self.step(&a.1, &b.1, &below(path, "[]"))?,
             ))),
             (Type::Array(n, a), Type::Array(m, b)) if n == m => {
-                Step::Array(*n, Box::new(self.step(a, b, &format!("{path}[]"))?))
+                Step::Array(*n, Box::new(self.step(a, b, &below(path, "[]"))?))
             }
             (Type::Tuple(a), Type::Tuple(b)) if a.len() == b.len() => {
                 Step::Each(self.steps(a, b, path)?)
@@ -172,7 +172,7 @@ impl<'a> Compiler<'a> {
             .iter()
             .zip(known)
             .enumerate()
-            .map(|(index, (a, b))| self.step(a, b, &format!("{path}.{index}")))
+            .map(|(index, (a, b))| self.step(a, b, &below(path, &format!(".{index}"))))
             .collect()
     }
 
@@ -219,7 +219,7 @@ impl<'a> Compiler<'a> {
         let pairs = pair(stored, known);
         let mut sources = Vec::with_capacity(known.len());
         for (field, pair) in known.iter().zip(&pairs) {
-            let path = format!("{path}.{}", field.name);
+            let path = below(path, &format!(".{}", field.name));
             sources.push(match *pair {
                 Some(index) => Source::Step(index, self.step(&stored[index].ty, &field.ty, &path)?),
                 None => Source::Absent(self.absent(field, &path)?),
@@ -227,7 +227,7 @@ impl<'a> Compiler<'a> {
         }
         if let Some(index) = (0..stored.len()).find(|index| !pairs.contains(&Some(*index))) {
             self.unknown_nested
-                .get_or_insert_with(|| format!("{path}.{}", stored[index].name).into());
+                .get_or_insert_with(|| below(path, &format!(".{}", stored[index].name)).into());
         }
         Ok(StructStep {
             stored: stored.iter().map(|field| field.ty.clone()).collect(),
@@ -251,7 +251,7 @@ impl<'a> Compiler<'a> {
                 });
                 continue;
             };
-            let path = format!("{path}::{}", variant.name);
+            let path = below(path, &format!("::{}", variant.name));
             let payload = match (&variant.payload, &known[known_index].payload) {
                 (Payload::Unit, Payload::Unit) => PayloadStep::Unit,
                 (Payload::Tuple(a), Payload::Tuple(b)) if a.len() == b.len() => {
@@ -275,6 +275,18 @@ impl<'a> Compiler<'a> {
             });
         }
         Ok(NamedStep::Enum(steps))
+    }
+}
+
+/// Extends a path, up to a length that still helps: stored types may be nested without end.
+fn below(path: &str, step: &str) -> String {
+    const PATH_BYTES_MAX: usize = 256;
+    if path.len() + step.len() <= PATH_BYTES_MAX {
+        format!("{path}{step}")
+    } else if path.ends_with('…') {
+        path.to_owned()
+    } else {
+        format!("{path}…")
     }
 }
 
