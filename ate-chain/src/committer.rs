@@ -18,8 +18,8 @@ use crate::local::Local;
 use crate::observe::{ConfirmedCommit, RowChange};
 use crate::pending::Pending;
 use crate::ports::{Clock, Spawn};
-use crate::replay::ReadTo;
 use crate::proof::{BATCH_COMMITS_MAX, Proof, batch_tree};
+use crate::replay::ReadTo;
 use crate::seal::{Placing, Sealed};
 use crate::slot::{Answer, Slot};
 

@@ -228,12 +228,7 @@ impl Keyring {
                     };
                     // A key that the chain does not commit to is nobody's word; one that was committed to before this process looked waits until it is
                     // needed.
-                    let committed = self
-                        .held
-                        .read()
-                        .root_commitments
-                        .get(&grant.epoch)
-                        .copied();
+                    let committed = self.held.read().root_commitments.get(&grant.epoch).copied();
                     if let Ok((read, name)) =
                         self.identity.unwrap_keys(&info, &grant.ct, &grant.sealed)
                         && committed == Some(read.scope_commitment())

@@ -237,7 +237,11 @@ impl Local {
     }
 
     /// The head of a commit, read back and matched with the chain's leaf.
-    pub(crate) fn commit_head(&self, commit: &CommitRow, seq: u64) -> Result<CommitHead, ReadError> {
+    pub(crate) fn commit_head(
+        &self,
+        commit: &CommitRow,
+        seq: u64,
+    ) -> Result<CommitHead, ReadError> {
         const HEAD_BYTES_GUESS: u32 = 1024;
         let at = Location {
             file: commit.file,

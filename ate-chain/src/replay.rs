@@ -363,7 +363,6 @@ impl<'a> Replay<'a> {
             why,
         }
     }
-
 }
 
 /// Replays the chain of `state` from `from` to the durable end of the log, or until `enough` says so after a commit.

@@ -487,7 +487,12 @@ impl Check<'_> {
             Change::Introduce(who) => match self.state.keys.get(&who.id()) {
                 Some(known) if known != who => Err(invalid("this key is known with other parts")),
                 Some(_) => Ok(()),
-                None => match self.effects.keys.iter().find(|known| known.id() == who.id()) {
+                None => match self
+                    .effects
+                    .keys
+                    .iter()
+                    .find(|known| known.id() == who.id())
+                {
                     Some(known) if known != who => {
                         Err(invalid("this key is known with other parts"))
                     }
@@ -820,7 +825,11 @@ impl Check<'_> {
         let (mut may_write, mut scope, mut first) = (None, None, None);
         let mut at = *key;
         loop {
-            let target = if in_commit { self.targets.get(&at) } else { None };
+            let target = if in_commit {
+                self.targets.get(&at)
+            } else {
+                None
+            };
             let changed = target.map(|target| &self.effects.rows[target.row].1);
             let created = target.is_some_and(|target| target.created);
             let (flags, depth, parent, policy);
