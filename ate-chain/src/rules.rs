@@ -16,7 +16,7 @@ use crate::ids::{CollectionTag, Epoch, LaneId, RecordKey, Ref, SchemaTag};
 use crate::policy::{ReadPolicy, WritePolicy};
 use crate::scope::{EpochFacts, GrantFacts, Scope};
 use crate::state::{Found, LANES_MAX, LaneBook, State};
-use crate::table::flag;
+use crate::table::{KeyMap, flag};
 
 /// Deepest record below the root.
 pub const DEPTH_MAX: u16 = 64;
@@ -78,7 +78,7 @@ struct Check<'s> {
     commit: &'s Commit<Verified>,
     seq: u64,
     /// Records that this commit targets.
-    targets: HashMap<RecordKey, Target>,
+    targets: KeyMap<Target>,
     /// Scopes that this commit changes.
     scopes: HashMap<RecordKey, Scope>,
     /// The last parent resolved: siblings come in runs.
@@ -98,7 +98,7 @@ pub(crate) fn check(state: &State, commit: &Commit<Verified>, seq: u64) -> Resul
         state,
         commit,
         seq,
-        targets: HashMap::with_capacity(commit.events.len()),
+        targets: KeyMap::with_capacity_and_hasher(commit.events.len(), state.table.hasher()),
         scopes: HashMap::new(),
         last_parent: None,
         schemas_due: Vec::new(),
