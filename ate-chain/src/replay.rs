@@ -173,11 +173,17 @@ impl<'a> Replay<'a> {
             self.first = Some((proof, frame.at));
             return Ok(());
         }
-        self.cover(state, proof, frame.at)
+        self.cover(state, proof, frame.at, state.next_seq())
     }
 
     /// Files a proof under its run; verifies what it does not cover.
-    fn cover(&mut self, state: &State, proof: Proof, at: Location) -> Result<(), OpenError> {
+    fn cover(
+        &mut self,
+        state: &State,
+        proof: Proof,
+        at: Location,
+        seq: u64,
+    ) -> Result<(), OpenError> {
         let leaf = proof.leaf(&self.chain);
         let root = proof.batch_root(leaf);
         let key = (proof.author, proof.lane);
@@ -193,7 +199,7 @@ impl<'a> Replay<'a> {
                 root,
                 signature: proof.signature,
                 at,
-                seq: state.next_seq(),
+                seq,
             },
         );
         Ok(())
@@ -281,7 +287,7 @@ impl<'a> Replay<'a> {
                 source,
             })?;
         if let Some((proof, at)) = self.first.take() {
-            self.cover(state, proof, at)?;
+            self.cover(state, proof, at, seq)?;
         }
         if ordered.authority_changed {
             self.verify_all(state)?;
