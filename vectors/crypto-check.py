@@ -242,10 +242,79 @@ def x_wing(old):
     return old
 
 
+class Edwards25519:
+    """The curve by its equation, slow and plain: what our Ed25519 verifier accepts, without any library."""
+
+    P = 2**255 - 19
+    ORDER = 2**252 + 27742317777372353535851937790883648493
+    D = -121665 * pow(121666, -1, P) % P
+    IDENTITY = (0, 1)
+
+    @classmethod
+    def add(cls, a, b):
+        t = cls.D * a[0] * b[0] * a[1] * b[1] % cls.P
+        return ((a[0] * b[1] + b[0] * a[1]) * pow(1 + t, -1, cls.P) % cls.P,
+                (a[1] * b[1] + a[0] * b[0]) * pow(1 - t, -1, cls.P) % cls.P)
+
+    @classmethod
+    def times(cls, scalar, point):
+        out = cls.IDENTITY
+        while scalar:
+            if scalar & 1:
+                out = cls.add(out, point)
+            point, scalar = cls.add(point, point), scalar >> 1
+        return out
+
+    @classmethod
+    def encode(cls, point):
+        return (point[1] | (point[0] & 1) << 255).to_bytes(32, "little")
+
+    @classmethod
+    def decode(cls, data):
+        """RFC 8032, section 5.1.3: only canonical encodings."""
+        value = int.from_bytes(data, "little")
+        sign, y = value >> 255, value & (1 << 255) - 1
+        if y >= cls.P:
+            return None
+        square = (y * y - 1) * pow(cls.D * y * y + 1, -1, cls.P) % cls.P
+        x = pow(square, (cls.P + 3) // 8, cls.P)
+        if (x * x - square) % cls.P:
+            x = x * pow(2, (cls.P - 1) // 4, cls.P) % cls.P
+        if (x * x - square) % cls.P or (x == 0 and sign):
+            return None
+        return (x if x & 1 == sign else cls.P - x, y)
+
+    @classmethod
+    def verify(cls, key, message, signature):
+        """S below the order, A canonical, R equal as bytes to the encoding of [S]B - [k]A: no cofactor."""
+        r, s, a = signature[:32], int.from_bytes(signature[32:], "little"), cls.decode(key)
+        if s >= cls.ORDER or a is None:
+            return False
+        base = cls.decode((4 * pow(5, -1, cls.P) % cls.P).to_bytes(32, "little"))
+        k = int.from_bytes(hashlib.sha512(r + key + message).digest(), "little") % cls.ORDER
+        return cls.encode(cls.add(cls.times(s, base), cls.times(k, (-a[0] % cls.P, a[1])))) == r
+
+
+def ed25519_edges(old):
+    assert old, "crypto-ed25519-edges.json holds published cases and cannot be computed"
+    curve = Edwards25519
+    for case in old["cases"]:
+        key, message, signature = (bytes.fromhex(case[name]) for name in ("key", "message", "signature"))
+        assert curve.verify(key, message, signature) == case["accepted"], case["about"]
+    points = [bytes.fromhex(point) for point in old["points"]]
+    decoded = [curve.decode(point) for point in points]
+    assert len(set(points)) == 14 and decoded[8:] == [None] * 6
+    assert len(set(decoded[:8])) == 8 and all(curve.times(8, point) == curve.IDENTITY for point in decoded[:8])
+    accepted = [[a, r] for a, key in enumerate(points) for r, point in enumerate(points)
+                if curve.verify(key, b"ATE", point + bytes(32))]
+    return {**old, "accepted": accepted}
+
+
 def main():
     failed = False
     for name, compute in (("identity", identity), ("derivations", derivations), ("keystore", keystore),
-                          ("sealed-file", sealed_file), ("x-wing", x_wing)):
+                          ("sealed-file", sealed_file), ("x-wing", x_wing),
+                          ("ed25519-edges", ed25519_edges)):
         path = HERE / f"crypto-{name}.json"
         old = json.loads(path.read_text()) if path.exists() else None
         new = compute(old)

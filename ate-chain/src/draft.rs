@@ -56,6 +56,7 @@ impl Default for CreateOptions {
 }
 
 /// One intended change.
+#[derive(Clone)]
 pub(crate) enum Intent {
     Create {
         key: RecordKey,
@@ -412,6 +413,94 @@ impl Draft {
         Ok(())
     }
 
+    /// Index of the event that creates, changes or ends `key`.
+    pub fn event_of(&self, key: &RecordKey) -> Option<u32> {
+        let targets = |event: &DraftEvent| match &event.intent {
+            Intent::Create { key, .. }
+            | Intent::Update { key, .. }
+            | Intent::Remove { key, .. } => Some(*key),
+            _ => None,
+        };
+        self.events
+            .iter()
+            .position(|event| targets(event) == Some(*key))
+            .map(|index| index as u32)
+    }
+
+    /// The plaintext that event `index` would write.
+    pub fn content(&self, index: u32) -> Option<&[u8]> {
+        self.events
+            .get(index as usize)?
+            .content
+            .as_ref()
+            .map(|(_, content)| content.as_slice())
+    }
+
+    /// Other content for an event that writes some.
+    ///
+    /// # Errors
+    /// As [`Draft::update`].
+    pub fn replace_content(
+        &mut self,
+        index: u32,
+        schema: &Hash,
+        content: Vec<u8>,
+    ) -> Result<(), SealError> {
+        limit("body", content.len() as u64, CONTENT_BYTES_MAX.into())?;
+        let Some(scope) = self
+            .events
+            .get(index as usize)
+            .and_then(|event| event.content.as_ref())
+            .map(|(scope, _)| *scope)
+        else {
+            return Ok(());
+        };
+        let tag = self.schema_tag(scope, schema)?;
+        let event = &mut self.events[index as usize];
+        match &mut event.intent {
+            Intent::Create { schema, .. } | Intent::Update { schema, .. } => *schema = tag,
+            _ => {}
+        }
+        event.content = Some((scope, content));
+        Ok(())
+    }
+
+    /// The event supersedes another version than was thought.
+    pub fn set_supersedes(&mut self, index: u32, version: Ref) {
+        if let Some(event) = self.events.get_mut(index as usize) {
+            match &mut event.intent {
+                Intent::Create { supersedes, .. }
+                | Intent::Update { supersedes, .. }
+                | Intent::Remove { supersedes, .. } => *supersedes = version,
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes an event back. Events behind it move up by one.
+    pub fn take_back(&mut self, index: u32) {
+        if (index as usize) < self.events.len() {
+            self.events.remove(index as usize);
+            self.tags = TagCache::default();
+        }
+    }
+
+    /// Forgets keys of scopes that this draft did not make, so that the next sealing takes the current ones.
+    pub fn refresh_keys(&mut self) {
+        let made = |events: &[DraftEvent], scope: &RecordKey| {
+            events.iter().any(|event| match &event.intent {
+                Intent::Rotate { scope: rotated, .. } => rotated == scope,
+                Intent::Create { key, .. } | Intent::Update { key, .. } => {
+                    key == scope && event.read.is_some()
+                }
+                _ => false,
+            })
+        };
+        let events = std::mem::take(&mut self.events);
+        self.keys.retain(|scope, _| made(&events, scope));
+        self.events = events;
+    }
+
     fn push(&mut self, intent: Intent) {
         self.events.push(DraftEvent {
             intent,
@@ -429,6 +518,14 @@ impl Draft {
             self.events.len() as u64 + 1,
             EVENTS_MAX.into(),
         )
+    }
+
+    /// The name key of a scope, one that this draft makes included.
+    ///
+    /// # Errors
+    /// The author does not hold it.
+    pub fn name_key(&mut self, scope: RecordKey) -> Result<Arc<NameKey>, SealError> {
+        Ok(self.keys_of(scope)?.name.clone())
     }
 
     pub(crate) fn keys_of(&mut self, scope: RecordKey) -> Result<&ScopeKeys, SealError> {

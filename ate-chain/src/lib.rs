@@ -80,6 +80,7 @@ mod intern;
 mod keyring;
 mod layered;
 mod local;
+mod names;
 mod observe;
 mod pending;
 mod policy;
@@ -117,6 +118,7 @@ pub use ids::{
     ChainId, CollectionTag, Epoch, LaneId, Position, RecordKey, Ref, SchemaTag, Version,
 };
 pub use local::{Local, RecordInfo};
+pub use names::FoundName;
 pub use observe::{ConfirmedCommit, RowChange, SealedName};
 pub use pending::{Pending, Source};
 pub use policy::{POLICY_KEYS_MAX, ReadPolicy, WritePolicy};

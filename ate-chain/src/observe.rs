@@ -27,6 +27,8 @@ pub struct RowChange {
     pub live: bool,
     /// Whether it was created with a name.
     pub named: bool,
+    /// Whether it is a schema descriptor.
+    pub defines: bool,
     /// Version now.
     pub version: Version,
     /// Scope that a name in this event is sealed under.
@@ -146,6 +148,7 @@ impl RowChange {
             schema: *state.schemas.value(row.schema),
             live: row.is(flag::LIVE),
             named: row.is(flag::NAMED),
+            defines: row.is(flag::DEFINES),
             version: Version {
                 seq: row.seq.into(),
                 event: row.event.into(),

@@ -275,7 +275,7 @@ impl Local {
     }
 
     /// The chain id that commit `seq` was sealed and hashed under.
-    fn chain_in(&self, seq: u64) -> ChainId {
+    pub(crate) fn chain_in(&self, seq: u64) -> ChainId {
         if seq == 0 {
             ChainId::UNBORN
         } else {

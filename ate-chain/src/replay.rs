@@ -17,7 +17,6 @@ use crate::error::OpenError;
 use crate::event::Change;
 use crate::ids::{ChainId, LaneId, Position};
 use crate::local::Local;
-use crate::ports::Observer;
 use crate::proof::{Proof, verify_batch};
 use crate::rest::Rest;
 use crate::state::State;
@@ -432,7 +431,7 @@ struct Held {
 }
 
 impl Local {
-    /// Loads a chain from the log, from a sealed state if one fits, else from its genesis. `observer` learns of every commit that is replayed.
+    /// Loads a chain from the log, from a sealed state if one fits, else from its genesis.
     ///
     /// # Errors
     /// [`OpenError`]; no chain is given out. What `observer` was told until then is worth nothing.
@@ -443,48 +442,60 @@ impl Local {
         committer: &Arc<Committer>,
         chain: ChainId,
         rest: Option<Rest>,
-        observer: Option<Arc<dyn Observer>>,
     ) -> Result<Arc<Self>, OpenError> {
-        let log = committer.log().clone();
+        let local = Self::at(committer, chain, rest);
+        local.load()?;
+        Ok(local)
+    }
+
+    /// A chain at rest, or empty: [`Local::load`] has to follow, before anything is read. In between an observer can be named that learns of what is
+    /// replayed.
+    pub fn at(committer: &Arc<Committer>, chain: ChainId, rest: Option<Rest>) -> Arc<Self> {
         let (state, from) = match rest {
             Some(rest) => (rest.state, rest.cursor),
-            None => (State::new(chain), log.start()),
+            None => (State::new(chain), committer.log().start()),
         };
-        let sealed = state.confirmed();
-        if from > log.durable() {
+        let local = Self::assemble(committer.clone(), state, None);
+        *local.read_to.lock() = ReadTo::at(from);
+        local
+    }
+
+    /// Replays and proves what the log holds beyond the state.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the chain is not to be used.
+    pub fn load(&self) -> Result<(), OpenError> {
+        let (chain, from, sealed) = (self.chain(), self.read_to.lock().cursor, self.position().0);
+        if from > self.log.durable() {
             return Err(OpenError::RolledBack {
                 chain,
                 found: 0,
                 sealed,
             });
         }
-        let local = Self::assemble(committer.clone(), state, None);
-        local.ends_as_sealed()?;
-        if let Some(observer) = observer {
-            local.observe(observer);
-        }
-        let mut state = local.state.write();
+        self.ends_as_sealed()?;
+        let mut state = self.state.write();
         let stretch = replay(
-            &*log,
+            &*self.log,
             &mut state,
             ReadTo::at(from),
             Depth::Heads,
             &mut |_| {},
             &mut |state, commit, heads, metas, placed| {
-                apply(&local, state, &commit, heads, metas, placed);
+                apply(self, state, &commit, heads, metas, placed);
             },
             &|_| false,
         )?;
         if let Some(error) = stretch.failed {
             return Err(error);
         }
-        *local.read_to.lock() = stretch.to;
+        *self.read_to.lock() = stretch.to;
         let confirmed = state.confirmed();
         drop(state);
         if confirmed == 0 {
             return Err(OpenError::NotFound { chain });
         }
-        Ok(local)
+        Ok(())
     }
 
     /// The log holds the commit that a sealed state ends with.

@@ -40,6 +40,11 @@ impl Rest {
         Position(self.state.confirmed())
     }
 
+    /// Where the log goes on.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
     /// Reads back what [`Local::at_rest`] gave. The bytes must have been sealed by this store: shapes are checked, hashes are not.
     ///
     /// # Errors

@@ -328,6 +328,12 @@ impl Check<'_> {
                         }
                         None => {}
                     }
+                    // A schema counts for the whole commit, so that the head of a new scope can use what is defined below it.
+                    if let Change::Create { parent, schema, .. } = &event.head.change
+                        && event.head.defines
+                    {
+                        self.scope_mut(*parent)?.define(*schema);
+                    }
                 }
                 _ => {}
             }
@@ -669,12 +675,12 @@ impl Check<'_> {
             }
         };
         if event.head.defines {
-            if event.head.content.is_none() || row.schema == SchemaTag::default() || own != above {
+            let plain = event.head.content.is_some() && row.schema != SchemaTag::default();
+            if !plain || own != above || own != row.parent {
                 return Err(invalid(
-                    "a schema descriptor is a plain record with content",
+                    "a schema descriptor is a plain record with content, right below the head of its scope",
                 ));
             }
-            self.scope_mut(own)?.define(row.schema);
         }
         self.put_sealed(key, row, event, own, true)
     }

@@ -128,24 +128,25 @@ impl Draft {
     ///
     /// # Cost
     /// About 1 µs for a record of 200 bytes: two hashes and one encryption.
-    pub fn seal(self, author_time_ms: u64) -> Result<Sealed, SealError> {
-        let chain = self.author().local().chain();
-        self.seal_for(&chain, author_time_ms)
+    pub fn seal(mut self, author_time_ms: u64) -> Result<Sealed, SealError> {
+        self.seal_again(author_time_ms)
     }
 
-    pub(crate) fn seal_for(
-        mut self,
-        chain: &ChainId,
-        author_time_ms: u64,
-    ) -> Result<Sealed, SealError> {
+    /// Seals as [`Draft::seal`] and keeps the draft, to be changed and sealed again under a new salt if the commit is refused.
+    ///
+    /// # Errors
+    /// As [`Draft::seal`].
+    pub fn seal_again(&mut self, author_time_ms: u64) -> Result<Sealed, SealError> {
         let author = self.author().clone();
-        let mut salt = Salt([0; 32]);
-        author.random.fill(&mut salt.0);
-        let mut sealer = Sealer::new(chain, &author.keyring, salt, &self, &*author.random);
+        let chain = author.local.chain();
+        let salt = Salt::generate(&*author.random);
+        let mut sealer = Sealer::new(&chain, &author.keyring, salt, self, &*author.random);
         let events = std::mem::take(&mut self.events);
-        for event in events {
-            sealer.event(event, &mut self)?;
-        }
+        let sealed = events
+            .iter()
+            .try_for_each(|event| sealer.event(event, self));
+        self.events = events;
+        sealed?;
         let mut root = RootBuilder::default();
         sealer.events.iter().for_each(|event| root.push(event.hash));
         let commitments = sealer.commitments();
@@ -159,9 +160,9 @@ impl Draft {
             ..
         } = sealer;
         Ok(Sealed {
-            chain: *chain,
+            chain,
             keyring: author.keyring,
-            salt: Salt(salt.0),
+            salt,
             commitments,
             events,
             events_root: root.root(),
@@ -247,12 +248,12 @@ impl<'a> Sealer<'a> {
         commitments
     }
 
-    fn event(&mut self, event: DraftEvent, draft: &mut Draft) -> Result<(), SealError> {
-        let (defines, change) = self.change(event.intent, draft)?;
+    fn event(&mut self, event: &DraftEvent, draft: &mut Draft) -> Result<(), SealError> {
+        let (defines, change) = self.change(&event.intent, draft)?;
         let mut head = EventHead {
             change,
-            write: event.write,
-            read: event.read,
+            write: event.write.clone(),
+            read: event.read.clone(),
             defines,
             meta: None,
             content: None,
@@ -268,25 +269,25 @@ impl<'a> Sealer<'a> {
         head.encode_prefix(event.meta.is_some(), event.content.is_some(), &mut bytes);
         let prefix = bytes.len();
         let index = self.events.len() as u32;
-        if let Some((scope, plaintext)) = event.meta {
+        if let Some((scope, plaintext)) = &event.meta {
             head.meta = Some(self.part(
                 PartAt {
                     event: index,
                     part: Part::Meta,
                 },
-                scope,
+                *scope,
                 &plaintext,
                 &bytes,
                 draft,
             )?);
         }
-        if let Some((scope, plaintext)) = event.content {
+        if let Some((scope, plaintext)) = &event.content {
             let body = self.part(
                 PartAt {
                     event: index,
                     part: Part::Content,
                 },
-                scope,
+                *scope,
                 &plaintext,
                 &bytes,
                 draft,
@@ -356,8 +357,8 @@ impl<'a> Sealer<'a> {
         Ok(self.scopes.len() - 1)
     }
 
-    fn change(&mut self, intent: Intent, draft: &mut Draft) -> Result<(bool, Change), SealError> {
-        Ok(match intent {
+    fn change(&mut self, intent: &Intent, draft: &mut Draft) -> Result<(bool, Change), SealError> {
+        Ok(match intent.clone() {
             Intent::Create {
                 key,
                 parent,

@@ -7,21 +7,9 @@
 use sha2::block_api::compress256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::hash::{sha256, tag_length};
+use crate::hash::{Absorb, INITIAL, sha256, tag_length};
 
 const BLOCK: usize = 64;
-
-/// Initial state of SHA-256 (FIPS 180-4, section 5.3.3).
-const INITIAL: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
 
 /// A pseudo-random function under one key: HMAC-SHA-256 with the key pads already absorbed.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -53,21 +41,28 @@ impl Prf {
 
     /// `HKDF-Extract(salt, ikm)`, prepared as the key of further expansions.
     pub(crate) fn extract(salt: &[u8], ikm: &[u8]) -> Self {
-        let mut prk = Self::new(salt).mac(&[ikm]);
+        let salted = Self::new(salt);
+        let mut inner = Absorb::after_a_block(salted.inner);
+        inner.update(ikm);
+        let mut digest = inner.finish();
+        let mut outer = Absorb::after_a_block(salted.outer);
+        outer.update(&digest);
+        let mut prk = outer.finish();
         let prf = Self::new(&prk);
+        inner.zeroize();
+        outer.zeroize();
+        digest.zeroize();
         prk.zeroize();
         prf
     }
 
     /// HMAC over the parts joined.
     pub(crate) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut inner = Absorb::after_one_block(self.inner);
+        let mut inner = Absorb::after_a_block(self.inner);
         for part in parts {
             inner.update(part);
         }
-        let mut outer = Absorb::after_one_block(self.outer);
-        outer.update(&inner.finish());
-        outer.finish()
+        self.close(inner)
     }
 
     /// HMAC over `T(tag) ‖ parts`.
@@ -95,66 +90,16 @@ impl Prf {
     }
 
     fn absorb_tag(&self, tag: &'static str) -> Absorb {
-        let mut inner = Absorb::after_one_block(self.inner);
+        let mut inner = Absorb::after_a_block(self.inner);
         inner.update(&[tag_length(tag)]);
         inner.update(tag.as_bytes());
         inner
     }
 
-    fn close(&self, inner: Absorb) -> [u8; 32] {
-        let mut outer = Absorb::after_one_block(self.outer);
+    fn close(&self, mut inner: Absorb) -> [u8; 32] {
+        let mut outer = Absorb::after_a_block(self.outer);
         outer.update(&inner.finish());
         outer.finish()
-    }
-}
-
-/// The rest of a SHA-256 computation that starts after one block (the key pad).
-struct Absorb {
-    state: [u32; 8],
-    block: [u8; BLOCK],
-    filled: usize,
-    length: u64,
-}
-
-impl Absorb {
-    fn after_one_block(state: [u32; 8]) -> Self {
-        Self {
-            state,
-            block: [0; BLOCK],
-            filled: 0,
-            length: BLOCK as u64,
-        }
-    }
-
-    fn update(&mut self, mut data: &[u8]) {
-        self.length += data.len() as u64;
-        while !data.is_empty() {
-            let take = data.len().min(BLOCK - self.filled);
-            self.block[self.filled..self.filled + take].copy_from_slice(&data[..take]);
-            self.filled += take;
-            data = &data[take..];
-            if self.filled == BLOCK {
-                compress256(&mut self.state, &[self.block]);
-                self.filled = 0;
-            }
-        }
-    }
-
-    /// Padding of FIPS 180-4, section 5.1.1, and the last block or two.
-    fn finish(mut self) -> [u8; 32] {
-        self.block[self.filled] = 0x80;
-        self.block[self.filled + 1..].fill(0);
-        if self.filled + 1 > BLOCK - 8 {
-            compress256(&mut self.state, &[self.block]);
-            self.block.fill(0);
-        }
-        self.block[BLOCK - 8..].copy_from_slice(&(self.length * 8).to_be_bytes());
-        compress256(&mut self.state, &[self.block]);
-        let mut out = [0; 32];
-        for (bytes, word) in out.chunks_exact_mut(4).zip(self.state) {
-            bytes.copy_from_slice(&word.to_be_bytes());
-        }
-        out
     }
 }
 

@@ -12,7 +12,9 @@ pub use tree::Tree;
 
 use std::borrow::Borrow;
 
-use crate::hash::{Hash, sha256};
+use sha2::block_api::compress256;
+
+use crate::hash::{Absorb, Hash, INITIAL, sha256, state_bytes};
 
 /// The root of a tree without leaves: SHA-256 of nothing.
 pub const EMPTY_ROOT: Hash = Hash([
@@ -29,19 +31,31 @@ pub fn leaf_hash(data: &[u8]) -> Hash {
 /// The hash of a leaf whose data is the parts joined.
 #[must_use]
 pub fn leaf_hash_parts(parts: &[&[u8]]) -> Hash {
-    use sha2::{Digest, Sha256};
-    let mut hasher = Sha256::new();
-    hasher.update([0x00]);
+    let mut absorb = Absorb::new();
+    absorb.update(&[0x00]);
     for part in parts {
-        hasher.update(part);
+        absorb.update(part);
     }
-    Hash(hasher.finalize().into())
+    Hash(absorb.finish())
 }
 
 /// The hash of an inner node.
+///
+/// Every node is the same 65 bytes, so its two padded blocks are laid out by hand: with the general hasher a node costs half as
+/// much again.
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    sha256(&[&[0x01], &left.0, &right.0])
+    let mut blocks = [[0; 64]; 2];
+    let [first, last] = &mut blocks;
+    first[0] = 0x01;
+    first[1..33].copy_from_slice(&left.0);
+    first[33..].copy_from_slice(&right.0[..31]);
+    last[0] = right.0[31];
+    last[1] = 0x80;
+    last[56..].copy_from_slice(&(65 * 8_u64).to_be_bytes());
+    let mut state = INITIAL;
+    compress256(&mut state, &blocks);
+    Hash(state_bytes(&state))
 }
 
 /// The root over leaf hashes, in memory that grows with the logarithm of their number.

@@ -27,6 +27,12 @@ impl<R: Random + ?Sized> Random for std::sync::Arc<R> {
     }
 }
 
+impl<R: Random + ?Sized> Random for Box<R> {
+    fn fill(&self, out: &mut [u8]) {
+        (**self).fill(out);
+    }
+}
+
 /// A reproducible stream for **tests and replay only**: SHA-256 over a seed and a block counter. Anybody who knows the seed
 /// knows every byte.
 ///

@@ -38,13 +38,8 @@ pub const HEADER_BYTES: usize = 8 + 1 + 1 + 32;
 /// Seals `plaintext` for `context`. The result has [`sealed_bytes`] bytes.
 #[must_use]
 pub fn seal(key: &StoreKey, context: &[u8], random: &dyn Random, plaintext: &[u8]) -> Vec<u8> {
-    let mut header = [0; HEADER_BYTES];
-    header[..8].copy_from_slice(MAGIC);
-    header[8] = FORMAT;
-    header[9] = Suite::Hybrid1.id();
-    header[10..].copy_from_slice(&random::array::<32>(random));
+    let header = fresh_header(random);
     let file = Reader::derive(key, context, &header);
-
     let mut out = vec![0; sealed_bytes(plaintext.len())];
     let (head, mut rest) = out.split_at_mut(HEADER_BYTES);
     head.copy_from_slice(&header);
@@ -60,28 +55,76 @@ pub fn seal(key: &StoreKey, context: &[u8], random: &dyn Random, plaintext: &[u8
     out
 }
 
+/// Like [`seal`], but in the buffer that holds the plaintext: for large files, where the memory of a second buffer costs more
+/// than the encryption. Reserve [`sealed_bytes`] when the buffer is made and nothing is moved to a larger one here.
+pub fn seal_in_place(key: &StoreKey, context: &[u8], random: &dyn Random, bytes: &mut Vec<u8>) {
+    let header = fresh_header(random);
+    let file = Reader::derive(key, context, &header);
+    let plain = bytes.len();
+    let count = page_count(plain);
+    bytes.resize(sealed_bytes(plain), 0);
+    // Every page moves towards the end, so the last one goes first.
+    for page in (0..count).rev() {
+        let from = page * PAGE_BYTES;
+        let length = (plain - from).min(PAGE_BYTES);
+        let to = HEADER_BYTES + page * SEALED_PAGE_BYTES;
+        bytes.copy_within(from..from + length, to);
+        let (nonce, ad) = file.place(page as u64, page + 1 == count);
+        let (body, tag) = bytes[to..to + length + TAG_BYTES].split_at_mut(length);
+        tag.copy_from_slice(&file.key.seal_in_place(nonce, &ad, body));
+    }
+    bytes[..HEADER_BYTES].copy_from_slice(&header);
+}
+
+fn fresh_header(random: &dyn Random) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..8].copy_from_slice(MAGIC);
+    header[8] = FORMAT;
+    header[9] = Suite::Hybrid1.id();
+    header[10..].copy_from_slice(&random::array::<32>(random));
+    header
+}
+
 /// Opens what [`seal`] made, whole or not at all. Allocates no more than the input has.
 ///
 /// # Errors
 /// One [`OpenError`] for every cause: not such a file, another key or context, changed, moved, missing or extra bytes.
 pub fn open(key: &StoreKey, context: &[u8], bytes: &[u8]) -> Result<Vec<u8>, OpenError> {
-    let (header, mut sealed) = bytes.split_at_checked(HEADER_BYTES).ok_or(OpenError)?;
-    let file = Reader::new(key, context, header)?;
-    let count = sealed.len().div_ceil(SEALED_PAGE_BYTES).max(1);
-    // Every page before the last is full; the last one has at least its tag.
-    if sealed.len() - (count - 1) * SEALED_PAGE_BYTES < TAG_BYTES {
-        return Err(OpenError);
-    }
+    let (file, count) = Reader::of_file(key, context, bytes)?;
+    let sealed = &bytes[HEADER_BYTES..];
     let mut out = vec![0; sealed.len() - count * TAG_BYTES];
     let mut rest = &mut out[..];
-    for page in 0..count {
-        let (page_sealed, after) = sealed.split_at(sealed.len().min(SEALED_PAGE_BYTES));
-        let (plain, rest_after) = rest.split_at_mut(page_sealed.len() - TAG_BYTES);
+    for (page, sealed) in sealed.chunks(SEALED_PAGE_BYTES).enumerate() {
+        let (plain, after) = rest.split_at_mut(sealed.len() - TAG_BYTES);
         let (nonce, ad) = file.place(page as u64, page + 1 == count);
-        file.key.open_into(nonce, &ad, page_sealed, plain)?;
-        (sealed, rest) = (after, rest_after);
+        file.key.open_into(nonce, &ad, sealed, plain)?;
+        rest = after;
     }
     Ok(out)
+}
+
+/// Like [`open`], but in the buffer that holds the file: for large files, where the memory of a second buffer costs more than
+/// the decryption.
+///
+/// # Errors
+/// As [`open`]; the buffer is empty then.
+pub fn open_in_place(key: &StoreKey, context: &[u8], bytes: &mut Vec<u8>) -> Result<(), OpenError> {
+    let opened = Reader::of_file(key, context, bytes).and_then(|(file, count)| {
+        let (mut from, mut to) = (HEADER_BYTES, 0);
+        for page in 0..count {
+            let until = bytes.len().min(from + SEALED_PAGE_BYTES);
+            let (nonce, ad) = file.place(page as u64, page + 1 == count);
+            let plain = file
+                .key
+                .open_in_place(nonce, &ad, &mut bytes[from..until])?
+                .len();
+            bytes.copy_within(from..from + plain, to);
+            (from, to) = (until, to + plain);
+        }
+        Ok(to)
+    });
+    bytes.truncate(*opened.as_ref().unwrap_or(&0));
+    opened.map(|_| ())
 }
 
 /// Bytes of the sealed form of a plaintext.
@@ -125,6 +168,17 @@ impl Reader {
             return Err(OpenError);
         }
         Ok(Self::derive(key, context, header))
+    }
+
+    /// The reader of a whole file, and the number of its pages.
+    fn of_file(key: &StoreKey, context: &[u8], bytes: &[u8]) -> Result<(Self, usize), OpenError> {
+        let (header, sealed) = bytes.split_at_checked(HEADER_BYTES).ok_or(OpenError)?;
+        let count = sealed.len().div_ceil(SEALED_PAGE_BYTES).max(1);
+        // Every page before the last is full; the last one has at least its tag.
+        if sealed.len() - (count - 1) * SEALED_PAGE_BYTES < TAG_BYTES {
+            return Err(OpenError);
+        }
+        Ok((Self::new(key, context, header)?, count))
     }
 
     /// Opens page `page`, which is the `last` one or not.

@@ -135,7 +135,9 @@ impl Who {
         &self.0.bytes
     }
 
-    /// The name of this identity. It covers the suite and both signature keys, not the wrap key.
+    /// The name of this identity. It covers the suite and both signature keys, **not the wrap key**: before keys are wrapped
+    /// for somebody, the whole `Who` must come from a source that is trusted for it (an event that its owner signed, or its
+    /// text form from its owner), not merely one with the right key id.
     #[must_use]
     pub fn id(&self) -> KeyId {
         self.0.id

@@ -55,6 +55,9 @@ fn identities_signatures_and_notes() -> Outcome {
     identity
         .who()
         .verify(Purpose::Batch, &file.bytes("content"), &signature)?;
+    // The classical half is deterministic (RFC 8032); the other one is hedged and can only be verified.
+    let again = identity.sign(Purpose::Batch, &file.bytes("content"));
+    assert_eq!(again.as_bytes()[..64], signature.as_bytes()[..64]);
     let verifier = NoteVerifier::from_bytes(&note_keys)?;
     let body = verifier.verify_note(file.text("note"), file.text("note_origin"))?;
     assert!(body.starts_with(file.text("note_origin")) && body.contains("\n7\n"));

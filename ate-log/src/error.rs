@@ -116,8 +116,8 @@ pub enum AppendError {
         /// The failure that poisoned it.
         cause: String,
     },
-    /// No space is left. Nothing was written and the log goes on, unless the system had
-    /// promised the space before: then the log is poisoned, as the next call tells.
+    /// No space is left for a new segment or a snapshot. Nothing was changed and the log goes
+    /// on. (Should the system break its promise of space that was reserved, that is `Io`.)
     #[error("no space left for {bytes} bytes")]
     DiskFull {
         /// What was needed.
@@ -163,7 +163,7 @@ pub enum AppendError {
         /// The name.
         name: String,
     },
-    /// The storage failed.
+    /// The storage failed. Unless this was about a snapshot, the log is poisoned now.
     #[error("cannot {doing} {name}")]
     Io {
         /// The operation.

@@ -1,34 +1,30 @@
 //! [`FileLog`]: the log in segment files.
 
 use crate::{
-    error::{AppendError, Damage, OpenError, ReadError},
+    error::{AppendError, Damage, ReadError},
     frame::{
         Binding, Entry, FRAME_HEADER_BYTES, Frame, Header, Meaning, OwnedFrame, Placed, check, view,
     },
     location::{Cursor, Location},
     log::Log,
-    segment::{
-        SEGMENT_HEADER_BYTES, SegmentHeader, is_leftover, segment_name, segment_number,
-        snapshot_name,
-    },
-    storage::{Access, LockState, Storage, StorageFile, StorageLock, read_full, write_full},
+    segment::{SEGMENT_HEADER_BYTES, segment_name, segment_number, snapshot_name},
+    storage::{Storage, StorageLock, read_full},
 };
 use parking_lot::Mutex;
-use recovery::{Verdict, judge};
 use segments::Segments;
 use std::{
-    io,
     ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
-    time::Duration,
 };
 use walk::{Step, Walker, Window};
 use writer::Writer;
 
+mod draft;
+mod observe;
+mod open;
 mod recovery;
 mod segments;
 mod snapshots;
@@ -38,9 +34,6 @@ mod writer;
 pub use writer::GROUP_BYTES_MAX;
 
 pub(crate) const LOCK_FILE: &str = "lock";
-const OBSERVE_TRIES: u32 = 50;
-const OBSERVE_PAUSE: Duration = Duration::from_millis(2);
-
 /// How a log is made and written. The defaults are right for disks; sizes matter to tests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogOptions {
@@ -49,7 +42,7 @@ pub struct LogOptions {
     pub log_id: [u8; 16],
     /// Size of the first segment file; each further one is twice as large.
     pub segment_bytes_min: u32,
-    /// The largest planned size of a segment file; a larger group makes it larger.
+    /// The largest planned size of a segment file, at most 1 GiB; a larger group makes it larger.
     pub segment_bytes_max: u32,
     /// How far ahead of small groups zeros are written; 0: not at all.
     pub zero_window_bytes: u32,
@@ -80,7 +73,12 @@ impl Default for LogOptions {
 /// What opening checks: the names and headers of all segments, that none is missing or, for a
 /// writer, too short; and the newest segment, frame by frame, unless a mark at its end says
 /// that it was closed. Everything else is checked when it is read by [`Log::scan`] or
-/// [`Log::read_frame`]. So opening takes a few milliseconds, and at most one segment's reading.
+/// [`Log::read_frame`]. So opening a closed log costs one small read for each segment and one
+/// sync; after a crash also the reading of the newest segment (at most 64 MiB by default).
+///
+/// An append that fills a segment seals it and makes the next, which takes three syncs. No
+/// thread runs in the background, and dropping a log neither syncs nor marks anything:
+/// [`Log::close`] does.
 #[derive(Debug)]
 pub struct FileLog {
     storage: Arc<dyn Storage>,
@@ -88,8 +86,10 @@ pub struct FileLog {
     segments: Segments,
     /// `None` in a reader.
     writer: Option<Mutex<Writer>>,
-    /// Held during a sync; taken before `writer`.
-    sync_turn: Mutex<()>,
+    /// Held while a segment is synced and until a failure has poisoned the log: the system
+    /// reports a failed sync once, and whoever came next would take its silence for success.
+    /// Taken after `writer`, never before it.
+    disk_turn: Mutex<()>,
     snapshot_turn: Mutex<()>,
     lock: Mutex<Option<Box<dyn StorageLock>>>,
     poison: Mutex<Option<String>>,
@@ -100,61 +100,6 @@ pub struct FileLog {
 }
 
 impl FileLog {
-    /// Opens a log for writing, or makes it.
-    ///
-    /// A torn tail, which was never acknowledged, is cut off, and everything before it is
-    /// durable on return.
-    ///
-    /// # Errors
-    /// [`OpenError::Locked`] while another writer has it (after about 100 ms of trying);
-    /// [`OpenError::Corrupt`] for damage, and then nothing is cut.
-    pub fn open(storage: Arc<dyn Storage>, options: LogOptions) -> Result<Self, OpenError> {
-        let failed = |doing| {
-            let storage = &storage;
-            move |source| place_error(&**storage, doing, source)
-        };
-        storage.prepare().map_err(failed("make"))?;
-        let names = storage.list().map_err(failed("list"))?;
-        // Before anything is made: a directory that cannot be read is not touched.
-        let lock = writer::acquire(&*storage)?;
-        for name in names.iter().filter(|name| is_leftover(name)) {
-            storage.remove(name).map_err(|source| OpenError::Io {
-                doing: "remove",
-                name: name.clone(),
-                source,
-            })?;
-        }
-        let numbers = segment_numbers(&*storage)?;
-        let log = if numbers.is_empty() {
-            Self::make(storage, options, lock)?
-        } else {
-            Self::recover(storage, options, lock, &numbers)?
-        };
-        log.publish();
-        Ok(log)
-    }
-
-    /// Opens a log for reading, beside a writer or alone. Makes and changes nothing.
-    ///
-    /// Beside a writer, the end is what it has published last. Without one, the end is found
-    /// as a writer would find it. Damage there does not keep a reader from opening: what is
-    /// before it can be read, and [`Log::scan`] names it when it gets there.
-    ///
-    /// # Errors
-    /// [`OpenError::NotFound`] if there is no log; damage to names or headers of files.
-    pub fn open_reader(storage: Arc<dyn Storage>) -> Result<Self, OpenError> {
-        let numbers = segment_numbers(&*storage)?;
-        if numbers.is_empty() {
-            return Err(OpenError::NotFound {
-                place: storage.place(),
-            });
-        }
-        let segments = Segments::load(&storage, &numbers)?;
-        let log = Self::assemble(storage, LogOptions::default(), segments, None, None);
-        log.observe()?;
-        Ok(log)
-    }
-
     /// The identity of this log.
     #[must_use]
     pub fn log_id(&self) -> [u8; 16] {
@@ -165,14 +110,6 @@ impl FileLog {
     #[must_use]
     pub fn poisoned(&self) -> Option<String> {
         self.poison.lock().clone()
-    }
-
-    /// What is damaged at the end of a log that was opened for reading.
-    #[must_use]
-    pub fn tail_damage(&self) -> Option<(Location, Damage)> {
-        self.damage
-            .lock()
-            .map(|damage| (self.durable_cursor(), damage))
     }
 
     fn assemble(
@@ -197,7 +134,7 @@ impl FileLog {
             options,
             segments,
             writer: writer.map(Mutex::new),
-            sync_turn: Mutex::new(()),
+            disk_turn: Mutex::new(()),
             snapshot_turn: Mutex::new(()),
             lock: Mutex::new(lock),
             poison: Mutex::new(None),
@@ -205,208 +142,6 @@ impl FileLog {
             durable: AtomicU64::new(end.to_u64()),
             damage: Mutex::new(None),
         }
-    }
-
-    /// Makes the first segment.
-    fn make(
-        storage: Arc<dyn Storage>,
-        options: LogOptions,
-        lock: Box<dyn StorageLock>,
-    ) -> Result<Self, OpenError> {
-        let header = SegmentHeader {
-            file: 1,
-            log_id: options.log_id,
-            first: 1,
-            previous: Location::default(),
-        };
-        let size = options.segment_bytes(1);
-        let made = writer::draft(&*storage, 1, size, size)
-            .and_then(|draft| Ok((writer::establish(&*storage, &draft, &header)?, draft.size)));
-        let (file, size) = made.map_err(|error| match error {
-            AppendError::DiskFull { .. } => OpenError::DiskFull {
-                place: storage.place(),
-            },
-            AppendError::Io {
-                doing,
-                name,
-                source,
-            } => OpenError::Io {
-                doing,
-                name,
-                source,
-            },
-            other => OpenError::Io {
-                doing: "make",
-                name: segment_name(1),
-                source: io::Error::other(other),
-            },
-        })?;
-        let segments = Segments::of_first(&storage, &header, Arc::clone(&file));
-        let writer = Writer {
-            file,
-            number: 1,
-            end: SEGMENT_HEADER_BYTES,
-            size,
-            zeroed: SEGMENT_HEADER_BYTES,
-            marked: false,
-            closed: false,
-            buffer: Vec::new(),
-        };
-        Ok(Self::assemble(
-            storage,
-            options,
-            segments,
-            Some(writer),
-            Some(lock),
-        ))
-    }
-
-    /// Opens an existing log for writing.
-    fn recover(
-        storage: Arc<dyn Storage>,
-        options: LogOptions,
-        lock: Box<dyn StorageLock>,
-        numbers: &[u32],
-    ) -> Result<Self, OpenError> {
-        let segments = Segments::load(&storage, numbers)?;
-        for number in segments.first()..segments.newest() {
-            let name = segment_name(number);
-            let size = storage.size(&name).map_err(|source| OpenError::Io {
-                doing: "measure",
-                name,
-                source,
-            })?;
-            if segments
-                .sealed(number)
-                .is_some_and(|sealed| size < u64::from(sealed))
-            {
-                let at = Location {
-                    file: number,
-                    offset: size as u32,
-                };
-                return Err(OpenError::Corrupt {
-                    at,
-                    damage: Damage::SegmentShort,
-                });
-            }
-        }
-        let number = segments.newest();
-        let name = segment_name(number);
-        let file = storage
-            .open(&name, Access::Write)
-            .map_err(|source| OpenError::Io {
-                doing: "open",
-                name: name.clone(),
-                source,
-            })?;
-        let tail = judge(&file, number, Binding::new(segments.log_id(), number))?;
-        if let Verdict::Corrupt(damage) = tail.verdict {
-            return Err(OpenError::Corrupt {
-                at: Location {
-                    file: number,
-                    offset: tail.end,
-                },
-                damage,
-            });
-        }
-        let failed = |doing| {
-            let name = &name;
-            move |source| OpenError::Io {
-                doing,
-                name: name.clone(),
-                source,
-            }
-        };
-        if tail.verdict == Verdict::Torn {
-            file.truncate(u64::from(tail.end))
-                .map_err(failed("cut the torn tail of"))?;
-        }
-        rewrite(&*file, tail.proven, tail.end).map_err(failed("rewrite the tail of"))?;
-        file.sync_all().map_err(failed("sync"))?;
-        let size = file
-            .length()
-            .map_err(failed("measure"))?
-            .min(u64::from(u32::MAX)) as u32;
-        let writer = Writer {
-            file,
-            number,
-            end: tail.end,
-            size,
-            zeroed: tail.end,
-            marked: tail.verdict == Verdict::Closed,
-            closed: false,
-            buffer: Vec::new(),
-        };
-        let log = Self::assemble(storage, options, segments, Some(writer), Some(lock));
-        if tail.verdict == Verdict::Torn {
-            // Never write where a torn frame was: some of its sectors might still arrive.
-            let mut writer = log.writer.as_ref().expect("made above").lock();
-            log.roll(&mut writer, 0).map_err(|error| match error {
-                AppendError::DiskFull { .. } => OpenError::DiskFull {
-                    place: log.storage.place(),
-                },
-                other => OpenError::Io {
-                    doing: "begin a segment after",
-                    name,
-                    source: io::Error::other(other),
-                },
-            })?;
-        }
-        Ok(log)
-    }
-
-    /// Readers: finds the durable end.
-    fn observe(&self) -> Result<Cursor, ReadError> {
-        for _ in 0..OBSERVE_TRIES {
-            match self.lock_state()? {
-                LockState::Held(bytes) => {
-                    if let Some(end) = Publication::decode(&bytes, self.segments.log_id()) {
-                        self.segments.extend(end.file)?;
-                        *self.damage.lock() = None;
-                        self.raise_durable(end);
-                        return Ok(self.durable_cursor());
-                    }
-                    // The writer has just opened and will publish soon.
-                    thread::sleep(OBSERVE_PAUSE);
-                }
-                LockState::Free => {
-                    let newest = segment_numbers(&*self.storage)?
-                        .last()
-                        .copied()
-                        .unwrap_or(0);
-                    self.segments.extend(newest)?;
-                    let number = self.segments.newest();
-                    let file = self.segments.handle(number)?;
-                    let tail = judge(&file, number, Binding::new(self.segments.log_id(), number));
-                    // A writer that came meanwhile may have been writing under our eyes.
-                    if self.lock_state()? != LockState::Free {
-                        continue;
-                    }
-                    let tail = tail?;
-                    let end = Location {
-                        file: number,
-                        offset: tail.end,
-                    };
-                    *self.damage.lock() = match tail.verdict {
-                        Verdict::Corrupt(damage) if end >= self.durable_cursor() => Some(damage),
-                        _ => None,
-                    };
-                    self.raise_durable(end);
-                    return Ok(self.durable_cursor());
-                }
-            }
-        }
-        Ok(self.durable_cursor())
-    }
-
-    fn lock_state(&self) -> Result<LockState, ReadError> {
-        self.storage
-            .lock_state(LOCK_FILE)
-            .map_err(|source| ReadError::Io {
-                doing: "look at",
-                name: LOCK_FILE.into(),
-                source,
-            })
     }
 
     fn durable_cursor(&self) -> Cursor {
@@ -642,86 +377,5 @@ impl Log for FileLog {
         } else {
             self.observe()
         }
-    }
-}
-
-/// Writes the bytes of a range again as they are.
-///
-/// A process whose sync failed may have left pages in the system's cache that read well, count
-/// as clean and are not on the disk. A sync alone would then prove nothing about them.
-fn rewrite(file: &dyn StorageFile, from: u32, to: u32) -> io::Result<()> {
-    let mut buffer = vec![0; (to - from).min(1 << 20) as usize];
-    let mut at = from;
-    while at < to {
-        let size = buffer.len().min((to - at) as usize);
-        let piece = &mut buffer[..size];
-        if read_full(file, u64::from(at), piece)? < size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        write_full(file, u64::from(at), piece)?;
-        at += size as u32;
-    }
-    Ok(())
-}
-
-/// The numbers of all segment files, ascending.
-fn segment_numbers(storage: &dyn Storage) -> Result<Vec<u32>, OpenError> {
-    let names = storage
-        .list()
-        .map_err(|source| place_error(storage, "list", source))?;
-    let mut numbers: Vec<u32> = names
-        .iter()
-        .filter_map(|name| segment_number(name))
-        .collect();
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-fn place_error(storage: &dyn Storage, doing: &'static str, source: io::Error) -> OpenError {
-    let place = storage.place();
-    match source.kind() {
-        io::ErrorKind::NotFound => OpenError::NotFound { place },
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            OpenError::NotADirectory { place }
-        }
-        io::ErrorKind::StorageFull => OpenError::DiskFull { place },
-        _ => OpenError::Io {
-            doing,
-            name: place,
-            source,
-        },
-    }
-}
-
-/// What the writer tells live readers in the lock file: `docs/format.md`, section 6.5.
-struct Publication {
-    log_id: [u8; 16],
-    end: Cursor,
-}
-
-const PUBLICATION_BYTES: usize = 28;
-
-impl Publication {
-    fn encode(&self) -> [u8; PUBLICATION_BYTES] {
-        let mut bytes = [0; PUBLICATION_BYTES];
-        bytes[..16].copy_from_slice(&self.log_id);
-        bytes[16..20].copy_from_slice(&self.end.file.to_le_bytes());
-        bytes[20..24].copy_from_slice(&self.end.offset.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[..24]);
-        bytes[24..].copy_from_slice(&crc.to_le_bytes());
-        bytes
-    }
-
-    /// `None` if there is nothing, something torn, or another log's.
-    fn decode(bytes: &[u8], log_id: &[u8; 16]) -> Option<Cursor> {
-        let bytes: &[u8; PUBLICATION_BYTES] = bytes.first_chunk()?;
-        let number = |at: usize| {
-            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
-        let whole = crc32c::crc32c(&bytes[..24]) == number(24) && bytes[..16] == log_id[..];
-        whole.then(|| Location {
-            file: number(16),
-            offset: number(20),
-        })
     }
 }

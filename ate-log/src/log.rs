@@ -21,11 +21,13 @@ use std::{ops::ControlFlow, sync::Arc};
 pub trait Log: Send + Sync {
     /// Writes one frame for each entry, all in one contiguous run, and pushes one [`Placed`]
     /// for each onto `placed`. *Not durable yet.* A crash may leave any prefix of the group.
+    /// Where the group begins a new segment, everything before it becomes durable.
     ///
     /// # Errors
-    /// Nothing was appended and `placed` is as it was. Over a limit, or
-    /// [`AppendError::DiskFull`] when a new segment does not fit: the log goes on. Else it is
-    /// poisoned.
+    /// Nothing counts as appended and `placed` is as it was. Over a limit, or
+    /// [`AppendError::DiskFull`] when a new segment does not fit: nothing was written, the log
+    /// goes on. [`AppendError::Io`]: the log is poisoned, and frames of the group may be found
+    /// by the next opening.
     fn append(&self, group: &[Entry<'_>], placed: &mut Vec<Placed>) -> Result<(), AppendError>;
 
     /// Everything that was appended before this call is on stable storage when it returns;

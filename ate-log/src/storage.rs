@@ -12,6 +12,7 @@ pub use faulty::{Fault, FaultyStorage};
 pub use file::FileStorage;
 pub use lossy::{Loss, LossyStorage};
 pub use memory::{Image, MemStorage};
+pub use platform::{private_file, sync_directory};
 
 /// A flat directory of named files.
 ///

@@ -1,1 +1,56 @@
-//! ate-view
+//! Typed records, names and transactions as a state machine over verified commits.
+//!
+//! What a record type looks like, and how one program reads what another wrote, is told at [`Record`], [`Descriptor`] and
+//! [`Plan`]; the derive at [`macro@Record`].
+
+mod cache;
+mod chain;
+mod commit;
+mod dao;
+mod document;
+mod error;
+mod index;
+mod json;
+mod key;
+mod receipt;
+mod schema;
+mod session;
+mod transaction;
+mod view;
+mod write;
+
+pub use chain::Chain;
+pub use dao::Dao;
+pub use document::{Document, NamedEntry};
+pub use error::{BoxError, CommitError, KeyError, ReadError, TransactError};
+pub use key::{IntoKey, Key, Target};
+pub use receipt::{Durability, Receipt};
+pub use session::NAME_BYTES_MAX;
+pub use transaction::{Conflict, ConflictingRecord, Expect, Transaction};
+pub use view::View;
+pub use write::Write;
+
+pub use json::{FieldTextError, JSON_DEPTH_MAX, Json, JsonError, JsonFault};
+pub use schema::{
+    Codec, DESCRIPTOR_BYTES_MAX, DecodeError, Definition, DefinitionKind, Descriptor,
+    DescriptorError, EncodeError, Encoded, FIELDS_MAX, Field, Hash, NewerSchema, Payload, Plan,
+    Record, SCHEMA_NAME_BYTES_MAX, Shape, TYPE_DEPTH_MAX, TYPES_MAX, Type, Types, Unknown, Variant,
+    check_round_trip, decode, encode, encode_spliced, to_json, unknown_of,
+};
+
+#[cfg(feature = "derive")]
+pub use ate_derive::{Record, Shape};
+
+/// What derived code names. Not for use by hand: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::schema::{
+        Codec, DecodeError, Definition, EncodeError, Field, FieldReader, FieldWriter, Known,
+        Payload, Record, Shape, Type, Types, Variant, default_bytes,
+    };
+    pub use serde;
+    pub use std::option::Option;
+    pub use std::result::Result;
+    pub use std::string::String;
+    pub use std::vec::Vec;
+}

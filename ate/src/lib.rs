@@ -1,1 +1,70 @@
-//! ate
+//! A distributed, immutable, verifiable, end-to-end encrypted data store with a typed in-memory materialised view.
+//!
+//! This crate is the runtime and the front door: threads, clock, randomness, identity files, the handles that applications hold, and the executable.
+//! Every change is a signed commit in a *chain* with its own root of trust. What you read was verified; what was acknowledged is on stable storage.
+//!
+//! # Place in the stack
+//! The top: it uses all other crates and nothing uses it. Programs that need less depend on a layer: [`ate_view`](view) for an in-process database over a
+//! log of their own, [`ate_chain`](chain) for auditors, [`ate_log`](log) for any write-ahead log, [`ate_crypto`](crypto) for hybrid signatures.
+//!
+//! # Example
+//! ```
+//! use ate::prelude::*;
+//!
+//! #[derive(Serialize, Deserialize, Record)]
+//! struct World { commandment: String }
+//!
+//! fn main() -> ate::Result<()> {
+//!     let store = Store::in_memory()?;                // or Store::open("ate-data").wait()?
+//!     let chain = store.chain("universe").wait()?;    // opens, or creates with this identity as its root
+//!     let hello = chain.add(World { commandment: "Hello".into() }).wait()?;
+//!     assert_eq!(chain.get(&hello).wait()?.commandment, "Hello");
+//!     Ok(())
+//! }
+//! ```
+//! Inside an async runtime write `.await?` in place of `.wait()?`: the same types, the same calls, any runtime.
+//!
+//! # Limits
+//! Those of the layers: names of 1 to 1024 bytes, bodies up to 16 MiB, 65,536 events and 31 MiB a commit. One process writes a directory; any number read it.
+//!
+//! # Features
+//! | feature | adds | default |
+//! |---|---|---|
+//! | `derive` | `#[derive(Record)]`, `#[derive(Shape)]` | yes |
+//! | `cli` | the executable `ate` | no |
+
+mod ambient;
+mod builder;
+mod error;
+mod keystore;
+mod store;
+
+pub use ate_chain as chain;
+pub use ate_crypto as crypto;
+pub use ate_log as log;
+pub use ate_view as view;
+
+pub use ate_chain::{ChainId, Depth, Pending, Position, Proved, RecordKey, Version};
+pub use ate_crypto::{Hash, Identity, KeyId, Seed, Who};
+pub use ate_view::{
+    Chain, CommitError, Dao, Document, Expect, Json, Key, NamedEntry, ReadError, Receipt, Record,
+    Shape, Transaction, View, Write,
+};
+pub use builder::{CACHE_BYTES, StoreBuilder};
+pub use error::{Error, ErrorKind};
+pub use keystore::Keystore;
+pub use store::{ChainInfo, Store, StoreInfo, Verified};
+
+/// The result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What most programs need.
+pub mod prelude {
+    pub use crate::{Chain, Dao, Key, Position, Receipt, Store, Transaction, View, Who};
+    pub use ate_view::{Record, Shape};
+    pub use serde::{Deserialize, Serialize};
+}
+
+/// What derived code names. Not for use by hand: it changes without notice.
+#[doc(hidden)]
+pub use ate_view::__private;

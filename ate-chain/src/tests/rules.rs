@@ -599,7 +599,8 @@ fn schemas_are_defined_in_their_scope_and_stay() {
     let raw = world.raw(vec![remove(ROOT, at(0, 0))]);
     world.invalid(raw, "the root record and schema descriptors stay");
 
-    let plain = "a schema descriptor is a plain record with content";
+    let plain =
+        "a schema descriptor is a plain record with content, right below the head of its scope";
     for change in [
         |head: &mut EventHead| head.content = None,
         |head: &mut EventHead| head.read = Some(keys(1)),

@@ -172,6 +172,33 @@ fn text_forms_with_a_mistake_are_refused() {
 }
 
 #[test]
+fn every_flipped_bit_of_a_signature_key_names_and_verifies_somebody_else() {
+    let identity = identity(1);
+    let signature = identity.sign(Purpose::Batch, b"content");
+    let mut bytes = identity.who().to_bytes();
+    let wrap_key_at = 1 + 32 + 1952;
+    for at in 0..wrap_key_at {
+        let bit = 1 << (at % 8);
+        bytes[at] ^= bit;
+        if let Ok(other) = Who::from_bytes(&bytes) {
+            assert_ne!(other.id(), identity.id(), "byte {at}");
+            assert!(
+                other
+                    .verify(Purpose::Batch, b"content", &signature)
+                    .is_err(),
+                "byte {at}"
+            );
+        }
+        bytes[at] ^= bit;
+    }
+    // The wrap key is outside the key id: this is why a `Who` is believed as a whole or not at all.
+    bytes[WHO_BYTES - 1] ^= 1;
+    let swapped = Who::from_bytes(&bytes).expect("any 32 bytes are an X25519 key");
+    assert_eq!(swapped.id(), identity.id());
+    assert_ne!(swapped, *identity.who());
+}
+
+#[test]
 fn printed_forms_are_short_where_they_should_be() {
     let who = identity(1).who().clone();
     assert_eq!(

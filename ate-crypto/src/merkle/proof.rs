@@ -126,7 +126,7 @@ fn leads_to_both(
         }
     };
     let up = (old_size - 1).trailing_ones();
-    let (mut at, mut last) = (old_size - 1 >> up, new_size - 1 >> up);
+    let (mut at, mut last) = ((old_size - 1) >> up, (new_size - 1) >> up);
     let (mut old, mut new) = (*start, *start);
     for neighbour in rest {
         if last == 0 {

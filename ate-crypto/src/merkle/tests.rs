@@ -101,6 +101,12 @@ fn roots_are_the_known_ones() {
     assert_eq!(EMPTY_ROOT, sha256(&[]));
     assert_eq!(leaf_hash(b"abc"), leaf_hash_parts(&[b"a", b"", b"bc"]));
     assert_eq!(leaf_hash(b"abc"), sha256(&[b"\0abc"]));
+    for pair in hashes.windows(2) {
+        assert_eq!(
+            node_hash(&pair[0], &pair[1]),
+            sha256(&[&[0x01], &pair[0].0, &pair[1].0])
+        );
+    }
 }
 
 #[test]

@@ -62,13 +62,6 @@ fn the_ed25519_line_is_that_of_c2sp() {
     assert_eq!(pq[..4], id.0[..4]);
 }
 
-/// The example in the C2SP specification, read by the parts of this reader that it exercises.
-#[test]
-fn the_example_of_the_specification_has_the_key_id_we_would_look_for() {
-    let line = "NnugSzTjtVAewIS+Z/iJhUPeFDkO/5QQ2i5ddnGITLlC+EhfLW9oJKONrMouFSQU0xMcXxj99ihAQwaqP3ZekRwNtIc=";
-    assert_eq!(STANDARD.decode(line).expect("base64").len(), 4 + 64);
-}
-
 #[test]
 fn both_lines_are_required() {
     let keys = keys(1);

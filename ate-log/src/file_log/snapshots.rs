@@ -1,6 +1,6 @@
 //! Named blobs beside the log, each replaced as a whole.
 
-use super::{FileLog, writer::write_error};
+use super::{FileLog, draft::write_error};
 use crate::{
     error::{AppendError, ReadError},
     segment::{is_snapshot_name, snapshot_file, snapshot_file_new, snapshot_name},

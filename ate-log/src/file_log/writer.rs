@@ -1,27 +1,29 @@
 //! The writing side: append, roll, sync, close.
 
-use super::{FileLog, LOCK_FILE, LogOptions, Publication};
+use super::{
+    FileLog, LogOptions,
+    draft::{draft, establish, reserve},
+};
 use crate::{
-    error::{AppendError, OpenError},
+    error::AppendError,
     frame::{self, Binding, Entry, MARK_BYTES, Placed},
     location::{Cursor, Location},
-    segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_name_new},
-    storage::{Storage, StorageFile, StorageLock, write_full},
+    segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name},
+    storage::{StorageFile, write_full},
 };
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, sync::Arc};
 
 /// The most bytes of one group of entries: 256 MiB.
 pub const GROUP_BYTES_MAX: u64 = 256 << 20;
 
+/// No option makes a segment larger, so that with a whole group every offset fits 32 bits.
+pub(super) const SEGMENT_BYTES_MAX: u32 = 1 << 30;
 /// How much of a group is gathered before it is written.
 const FLUSH_BYTES: usize = 1 << 20;
 /// The buffer's size from which on it is given back after use.
 const BUFFER_KEPT_BYTES: usize = 2 << 20;
 /// Groups up to this size are small: their space is filled with zeros ahead of time.
 const SMALL_GROUP_BYTES: u32 = 64 << 10;
-const LOCK_TRIES: u32 = 50;
-const LOCK_PAUSE: Duration = Duration::from_millis(2);
-
 /// State of the writer, behind one mutex.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -38,116 +40,14 @@ pub(super) struct Writer {
     pub(super) buffer: Vec<u8>,
 }
 
-/// Takes the writer's lock. A reader that looks whether it is held holds it shared for a
-/// moment, so this tries for about 100 ms.
-pub(super) fn acquire(storage: &dyn Storage) -> Result<Box<dyn StorageLock>, OpenError> {
-    for attempt in 0..LOCK_TRIES {
-        match storage.lock(LOCK_FILE) {
-            Ok(Some(lock)) => return Ok(lock),
-            Ok(None) if attempt + 1 < LOCK_TRIES => thread::sleep(LOCK_PAUSE),
-            Ok(None) => break,
-            Err(source) => {
-                return Err(OpenError::Io {
-                    doing: "lock",
-                    name: LOCK_FILE.into(),
-                    source,
-                });
-            }
-        }
-    }
-    Err(OpenError::Locked {
-        place: storage.place(),
-    })
-}
-
-/// A segment file that has space but no name yet.
-pub(super) struct Draft {
-    file: Arc<dyn StorageFile>,
-    pub(super) size: u32,
-}
-
-/// Makes a file with space for at least `need` bytes, better `want`.
-pub(super) fn draft(
-    storage: &dyn Storage,
-    number: u32,
-    need: u32,
-    want: u32,
-) -> Result<Draft, AppendError> {
-    let name = segment_name_new(number);
-    let result = match storage.create(&name) {
-        Ok(file) => reserve(&*file, &name, need, want).map(|size| Draft { file, size }),
-        Err(source) => Err(write_error("create", &name, u64::from(want), source)),
-    };
-    if result.is_err() {
-        // It would be removed at the next opening anyway.
-        drop(storage.remove(&name));
-    }
-    result
-}
-
-/// Gives the draft its header and its name. Both are durable on return.
-pub(super) fn establish(
-    storage: &dyn Storage,
-    draft: &Draft,
-    header: &SegmentHeader,
-) -> Result<Arc<dyn StorageFile>, AppendError> {
-    let (temporary, name) = (segment_name_new(header.file), segment_name(header.file));
-    let failed = |doing, source| write_error(doing, &temporary, u64::from(draft.size), source);
-    write_full(&*draft.file, 0, &header.encode()).map_err(|error| failed("write", error))?;
-    draft
-        .file
-        .sync_all()
-        .map_err(|error| failed("sync", error))?;
-    storage
-        .rename(&temporary, &name)
-        .map_err(|error| failed("rename", error))?;
-    storage
-        .sync_dir()
-        .map_err(|error| failed("sync the directory of", error))?;
-    Ok(Arc::clone(&draft.file))
-}
-
-/// Reserves `want` bytes, or what there is down to `need`.
-fn reserve(file: &dyn StorageFile, name: &str, need: u32, want: u32) -> Result<u32, AppendError> {
-    let middle = need.saturating_add(64 << 10).min(want);
-    let mut result = Err(io::ErrorKind::StorageFull.into());
-    for size in [want.max(need), middle.max(need), need] {
-        result = file.allocate(u64::from(size)).map(|()| size);
-        match &result {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
-            _ => break,
-        }
-    }
-    result.map_err(|source| write_error("reserve space for", name, u64::from(need), source))
-}
-
-pub(super) fn write_error(
-    doing: &'static str,
-    name: &str,
-    bytes: u64,
-    source: io::Error,
-) -> AppendError {
-    if matches!(
-        source.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    ) {
-        AppendError::DiskFull { bytes }
-    } else {
-        AppendError::Io {
-            doing,
-            name: name.into(),
-            source,
-        }
-    }
-}
-
 impl LogOptions {
     /// The size that segment `number` gets unless its first frames need more.
     pub(super) fn segment_bytes(&self, number: u32) -> u32 {
         let doubled = u64::from(self.segment_bytes_min) << (number - 1).min(31);
+        let max = self.segment_bytes_max.min(SEGMENT_BYTES_MAX);
         // A segment that holds no frame would never be left.
         doubled
-            .min(u64::from(self.segment_bytes_max))
+            .min(u64::from(max))
             .max(u64::from(SEGMENT_HEADER_BYTES + 2 * MARK_BYTES)) as u32
     }
 }
@@ -191,7 +91,7 @@ impl FileLog {
             }
             Err(source) => {
                 placed.truncate(before);
-                let error = self.poison("write", writer.number, total, source);
+                let error = self.poison("write", writer.number, source);
                 // Half a frame would read as damage after a restart: take it back if that
                 // is possible. What was appended before stays.
                 drop(writer.file.truncate(u64::from(writer.end)));
@@ -262,7 +162,8 @@ impl FileLog {
             let empty = writer.end == SEGMENT_HEADER_BYTES;
             if need <= planned || empty {
                 let name = segment_name(writer.number);
-                writer.size = reserve(&*writer.file, &name, need, planned)?;
+                writer.size = reserve(&*writer.file, &name, need, planned)
+                    .map_err(|error| self.unless_full(error))?;
             } else {
                 self.roll(writer, total)?;
             }
@@ -284,7 +185,7 @@ impl FileLog {
             writer.buffer.clear();
             writer.buffer.resize((to - from) as usize, 0);
             if let Err(source) = write_full(&*writer.file, u64::from(from), &writer.buffer) {
-                return Err(self.poison("write", writer.number, u64::from(to - from), source));
+                return Err(self.poison("write", writer.number, source));
             }
             writer.zeroed = to;
         }
@@ -310,17 +211,21 @@ impl FileLog {
             number,
             need,
             self.options.segment_bytes(number).max(need),
-        )?;
+        )
+        .map_err(|error| self.unless_full(error))?;
         let sealed = Location {
             file: writer.number,
             offset: writer.end,
         };
+        let turn = self.disk_turn.lock();
+        self.check_poison()?;
         writer
             .file
             .truncate(u64::from(sealed.offset))
             .and_then(|()| writer.file.sync_all())
-            .map_err(|source| self.poison("seal", writer.number, 0, source))?;
+            .map_err(|source| self.poison("seal", writer.number, source))?;
         self.raise_durable(sealed);
+        drop(turn);
         let header = SegmentHeader {
             file: number,
             log_id: *self.segments.log_id(),
@@ -348,22 +253,26 @@ impl FileLog {
 
     pub(super) fn sync_all_appended(&self) -> Result<Cursor, AppendError> {
         let writer = self.writer.as_ref().ok_or(AppendError::ReadOnly)?;
-        let _turn = self.sync_turn.lock();
-        let (file, end) = {
+        let (file, appended) = {
             let writer = writer.lock();
             self.check_writable(&writer)?;
-            (
-                Arc::clone(&writer.file),
-                Location {
-                    file: writer.number,
-                    offset: writer.end,
-                },
-            )
+            let end = Location {
+                file: writer.number,
+                offset: writer.end,
+            };
+            (Arc::clone(&writer.file), end)
         };
-        // Earlier segments were synced when they were sealed.
-        if self.durable_cursor() < end {
+        let _turn = self.disk_turn.lock();
+        self.check_poison()?;
+        // Who waited here finds its work done; earlier segments were synced when sealed.
+        if self.durable_cursor() < appended {
+            // What others have appended meanwhile goes along.
+            let end = match self.readable_end() {
+                end if end.file == appended.file => end,
+                _ => appended,
+            };
             file.sync_data()
-                .map_err(|source| self.poison("sync", end.file, 0, source))?;
+                .map_err(|source| self.poison("sync", end.file, source))?;
             self.raise_durable(end);
             self.publish();
         }
@@ -374,15 +283,16 @@ impl FileLog {
         let Some(writer) = self.writer.as_ref() else {
             return Ok(());
         };
-        let _turn = self.sync_turn.lock();
         let mut writer = writer.lock();
         if writer.closed {
             return Ok(());
         }
         self.check_writable(&writer)?;
         if !writer.marked {
+            let _turn = self.disk_turn.lock();
+            self.check_poison()?;
             self.write_mark(&mut writer)
-                .map_err(|source| self.poison("close", writer.number, 0, source))?;
+                .map_err(|source| self.poison("close", writer.number, source))?;
             self.publish();
         }
         writer.closed = true;
@@ -418,11 +328,7 @@ impl FileLog {
     }
 
     pub(super) fn check_writable(&self, writer: &Writer) -> Result<(), AppendError> {
-        if let Some(cause) = self.poison.lock().as_ref() {
-            return Err(AppendError::Poisoned {
-                cause: cause.clone(),
-            });
-        }
+        self.check_poison()?;
         if writer.closed {
             Err(AppendError::Closed)
         } else {
@@ -430,17 +336,33 @@ impl FileLog {
         }
     }
 
-    /// Ends all writing; `source` is the failed call's error.
-    fn poison(
-        &self,
-        doing: &'static str,
-        number: u32,
-        bytes: u64,
-        source: io::Error,
-    ) -> AppendError {
-        self.poison_with(write_error(doing, &segment_name(number), bytes, source))
+    fn check_poison(&self) -> Result<(), AppendError> {
+        match self.poison.lock().as_ref() {
+            Some(cause) => Err(AppendError::Poisoned {
+                cause: cause.clone(),
+            }),
+            None => Ok(()),
+        }
     }
 
+    /// Ends all writing; `source` is the failed call's error.
+    fn poison(&self, doing: &'static str, number: u32, source: io::Error) -> AppendError {
+        self.poison_with(AppendError::Io {
+            doing,
+            name: segment_name(number),
+            source,
+        })
+    }
+
+    /// A full disk that showed before anything was written leaves the log as it was.
+    fn unless_full(&self, error: AppendError) -> AppendError {
+        match error {
+            AppendError::DiskFull { .. } => error,
+            other => self.poison_with(other),
+        }
+    }
+
+    /// Ends all writing.
     fn poison_with(&self, error: AppendError) -> AppendError {
         let cause = match &error {
             AppendError::Io { source, .. } => format!("{error}: {source}"),
@@ -448,16 +370,5 @@ impl FileLog {
         };
         self.poison.lock().get_or_insert(cause);
         error
-    }
-
-    /// Tells live readers the durable end. They only fall behind if it fails.
-    pub(super) fn publish(&self) {
-        if let Some(lock) = self.lock.lock().as_ref() {
-            let publication = Publication {
-                log_id: *self.segments.log_id(),
-                end: self.durable_cursor(),
-            };
-            drop(lock.publish(&publication.encode()));
-        }
     }
 }

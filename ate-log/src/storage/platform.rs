@@ -27,6 +27,24 @@ pub(super) fn write_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<usi
     std::os::windows::fs::FileExt::seek_write(file, bytes, offset)
 }
 
+/// Makes a file that is created with these options readable and writable by its owner alone, where the system knows owners.
+#[cfg(unix)]
+pub fn private_file(options: &mut std::fs::OpenOptions) {
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+}
+
+/// Makes a file that is created with these options readable and writable by its owner alone, where the system knows owners.
+#[cfg(not(unix))]
+pub fn private_file(_options: &mut std::fs::OpenOptions) {}
+
+/// Makes creations, renames and removals in a directory durable, where the system needs to be asked.
+///
+/// # Errors
+/// What the system says.
+pub fn sync_directory(dir: &Path) -> io::Result<()> {
+    sync_dir(dir)
+}
+
 #[cfg(unix)]
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()

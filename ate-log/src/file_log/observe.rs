@@ -1,0 +1,147 @@
+//! Readers beside a writer, and what the writer tells them.
+
+use super::{
+    FileLog, LOCK_FILE, LogOptions,
+    open::segment_numbers,
+    recovery::{Verdict, judge},
+    segments::Segments,
+};
+use crate::{
+    error::{Damage, OpenError, ReadError},
+    frame::Binding,
+    location::{Cursor, Location},
+    storage::{LockState, Storage},
+};
+use std::{sync::Arc, thread, time::Duration};
+
+const OBSERVE_TRIES: u32 = 50;
+const OBSERVE_PAUSE: Duration = Duration::from_millis(2);
+
+impl FileLog {
+    /// Opens a log for reading, beside a writer or alone. Makes and changes nothing.
+    ///
+    /// Beside a writer, the end is what it has published last. Without one, the end is found
+    /// as a writer would find it. Damage there does not keep a reader from opening: what is
+    /// before it can be read, and [`Log::scan`](crate::Log::scan) names it when it gets there.
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`] if there is no log; damage to names or headers of files.
+    pub fn open_reader(storage: Arc<dyn Storage>) -> Result<Self, OpenError> {
+        let numbers = segment_numbers(&*storage)?;
+        if numbers.is_empty() {
+            return Err(OpenError::NotFound {
+                place: storage.place(),
+            });
+        }
+        let segments = Segments::load(&storage, &numbers)?;
+        let log = Self::assemble(storage, LogOptions::default(), segments, None, None);
+        log.observe()?;
+        Ok(log)
+    }
+
+    /// What is damaged at the end of a log that was opened for reading.
+    #[must_use]
+    pub fn tail_damage(&self) -> Option<(Location, Damage)> {
+        self.damage
+            .lock()
+            .map(|damage| (self.durable_cursor(), damage))
+    }
+
+    /// Readers: finds the durable end.
+    pub(super) fn observe(&self) -> Result<Cursor, ReadError> {
+        for _ in 0..OBSERVE_TRIES {
+            match self.lock_state()? {
+                LockState::Held(bytes) => {
+                    if let Some(end) = Publication::decode(&bytes, self.segments.log_id()) {
+                        self.segments.extend(end.file)?;
+                        *self.damage.lock() = None;
+                        self.raise_durable(end);
+                        return Ok(self.durable_cursor());
+                    }
+                    // The writer has just opened and will publish soon.
+                    thread::sleep(OBSERVE_PAUSE);
+                }
+                LockState::Free => {
+                    let newest = segment_numbers(&*self.storage)?
+                        .last()
+                        .copied()
+                        .unwrap_or(0);
+                    self.segments.extend(newest)?;
+                    let number = self.segments.newest();
+                    let file = self.segments.handle(number)?;
+                    let tail = judge(&file, number, Binding::new(self.segments.log_id(), number));
+                    // A writer that came meanwhile may have been writing under our eyes.
+                    if self.lock_state()? != LockState::Free {
+                        continue;
+                    }
+                    let tail = tail?;
+                    let end = Location {
+                        file: number,
+                        offset: tail.end,
+                    };
+                    *self.damage.lock() = match tail.verdict {
+                        Verdict::Corrupt(damage) if end >= self.durable_cursor() => Some(damage),
+                        _ => None,
+                    };
+                    self.raise_durable(end);
+                    return Ok(self.durable_cursor());
+                }
+            }
+        }
+        Ok(self.durable_cursor())
+    }
+
+    fn lock_state(&self) -> Result<LockState, ReadError> {
+        self.storage
+            .lock_state(LOCK_FILE)
+            .map_err(|source| ReadError::Io {
+                doing: "look at",
+                name: LOCK_FILE.into(),
+                source,
+            })
+    }
+
+    /// Tells live readers the durable end. They only fall behind if it fails.
+    pub(super) fn publish(&self) {
+        if let Some(lock) = self.lock.lock().as_ref() {
+            let publication = Publication {
+                log_id: *self.segments.log_id(),
+                end: self.durable_cursor(),
+            };
+            drop(lock.publish(&publication.encode()));
+        }
+    }
+}
+
+/// What the writer tells live readers in the lock file: `docs/format.md`, section 6.5.
+struct Publication {
+    log_id: [u8; 16],
+    end: Cursor,
+}
+
+const PUBLICATION_BYTES: usize = 28;
+
+impl Publication {
+    fn encode(&self) -> [u8; PUBLICATION_BYTES] {
+        let mut bytes = [0; PUBLICATION_BYTES];
+        bytes[..16].copy_from_slice(&self.log_id);
+        bytes[16..20].copy_from_slice(&self.end.file.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.end.offset.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..24]);
+        bytes[24..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// `None` if there is nothing, something torn, or another log's.
+    fn decode(bytes: &[u8], log_id: &[u8; 16]) -> Option<Cursor> {
+        let bytes: &[u8; PUBLICATION_BYTES] = bytes.first_chunk()?;
+        let number = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        let whole = crc32c::crc32c(&bytes[..24]) == number(24) && bytes[..16] == log_id[..];
+        whole.then(|| Location {
+            file: number(16),
+            offset: number(20),
+        })
+    }
+}

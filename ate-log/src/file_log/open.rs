@@ -1,0 +1,255 @@
+//! Opening for writing: a new log, or the recovery of one that exists.
+
+use super::{
+    FileLog, LogOptions, draft,
+    recovery::{Verdict, judge},
+    segments::Segments,
+    writer::{SEGMENT_BYTES_MAX, Writer},
+};
+use crate::{
+    error::{AppendError, Damage, OpenError},
+    frame::Binding,
+    location::Location,
+    segment::{SEGMENT_HEADER_BYTES, SegmentHeader, is_leftover, segment_name, segment_number},
+    storage::{Access, Storage, StorageFile, StorageLock, read_full, write_full},
+};
+use std::{io, sync::Arc};
+
+impl FileLog {
+    /// Opens a log for writing, or makes it.
+    ///
+    /// A torn tail, which was never acknowledged, is cut off, and everything before it is
+    /// durable on return.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`] while another writer has it (after about 100 ms of trying);
+    /// [`OpenError::Corrupt`] for damage, and then nothing is cut.
+    pub fn open(storage: Arc<dyn Storage>, options: LogOptions) -> Result<Self, OpenError> {
+        let failed = |doing| {
+            let storage = &storage;
+            move |source| place_error(&**storage, doing, source)
+        };
+        storage.prepare().map_err(failed("make"))?;
+        let lock = draft::acquire(&*storage)?;
+        let names = storage.list().map_err(failed("list"))?;
+        for name in names.iter().filter(|name| is_leftover(name)) {
+            storage.remove(name).map_err(|source| OpenError::Io {
+                doing: "remove",
+                name: name.clone(),
+                source,
+            })?;
+        }
+        let numbers = segment_numbers(&*storage)?;
+        let log = if numbers.is_empty() {
+            Self::make(storage, options, lock)?
+        } else {
+            Self::recover(storage, options, lock, &numbers)?
+        };
+        log.publish();
+        Ok(log)
+    }
+
+    /// Makes the first segment.
+    fn make(
+        storage: Arc<dyn Storage>,
+        options: LogOptions,
+        lock: Box<dyn StorageLock>,
+    ) -> Result<Self, OpenError> {
+        let header = SegmentHeader {
+            file: 1,
+            log_id: options.log_id,
+            first: 1,
+            previous: Location::default(),
+        };
+        let size = options.segment_bytes(1);
+        let made = draft::draft(&*storage, 1, size, size)
+            .and_then(|draft| Ok((draft::establish(&*storage, &draft, &header)?, draft.size)));
+        let (file, size) = made.map_err(|error| match error {
+            AppendError::DiskFull { .. } => OpenError::DiskFull {
+                place: storage.place(),
+            },
+            AppendError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                OpenError::DiskFull {
+                    place: storage.place(),
+                }
+            }
+            AppendError::Io {
+                doing,
+                name,
+                source,
+            } => OpenError::Io {
+                doing,
+                name,
+                source,
+            },
+            other => OpenError::Io {
+                doing: "make",
+                name: segment_name(1),
+                source: io::Error::other(other),
+            },
+        })?;
+        let segments = Segments::of_first(&storage, &header, Arc::clone(&file));
+        let writer = Writer {
+            file,
+            number: 1,
+            end: SEGMENT_HEADER_BYTES,
+            size,
+            zeroed: SEGMENT_HEADER_BYTES,
+            marked: false,
+            closed: false,
+            buffer: Vec::new(),
+        };
+        Ok(Self::assemble(
+            storage,
+            options,
+            segments,
+            Some(writer),
+            Some(lock),
+        ))
+    }
+
+    /// Opens an existing log for writing.
+    fn recover(
+        storage: Arc<dyn Storage>,
+        options: LogOptions,
+        lock: Box<dyn StorageLock>,
+        numbers: &[u32],
+    ) -> Result<Self, OpenError> {
+        let segments = Segments::load(&storage, numbers)?;
+        for number in segments.first()..segments.newest() {
+            let name = segment_name(number);
+            let size = storage.size(&name).map_err(|source| OpenError::Io {
+                doing: "measure",
+                name,
+                source,
+            })?;
+            if segments
+                .sealed(number)
+                .is_some_and(|sealed| size < u64::from(sealed))
+            {
+                let at = Location {
+                    file: number,
+                    offset: size as u32,
+                };
+                return Err(OpenError::Corrupt {
+                    at,
+                    damage: Damage::SegmentShort,
+                });
+            }
+        }
+        let number = segments.newest();
+        let name = segment_name(number);
+        let file = storage
+            .open(&name, Access::Write)
+            .map_err(|source| OpenError::Io {
+                doing: "open",
+                name: name.clone(),
+                source,
+            })?;
+        let tail = judge(&file, number, Binding::new(segments.log_id(), number))?;
+        if let Verdict::Corrupt(damage) = tail.verdict {
+            return Err(OpenError::Corrupt {
+                at: Location {
+                    file: number,
+                    offset: tail.end,
+                },
+                damage,
+            });
+        }
+        let failed = |doing| {
+            let name = &name;
+            move |source| OpenError::Io {
+                doing,
+                name: name.clone(),
+                source,
+            }
+        };
+        if tail.verdict == Verdict::Torn {
+            // Rolling would do it too; done first, its space is there for the new segment.
+            file.truncate(u64::from(tail.end))
+                .map_err(failed("cut the torn tail of"))?;
+        }
+        rewrite(&*file, tail.proven, tail.end).map_err(failed("rewrite the tail of"))?;
+        file.sync_data().map_err(failed("sync"))?;
+        // The name of the newest segment may be one that a failed sync left undecided.
+        storage
+            .sync_dir()
+            .map_err(failed("sync the directory of"))?;
+        let length = file.length().map_err(failed("measure"))?;
+        let size = length.min(u64::from(SEGMENT_BYTES_MAX.max(tail.end))) as u32;
+        let writer = Writer {
+            file,
+            number,
+            end: tail.end,
+            size,
+            zeroed: tail.end,
+            marked: tail.verdict == Verdict::Closed,
+            closed: false,
+            buffer: Vec::new(),
+        };
+        let log = Self::assemble(storage, options, segments, Some(writer), Some(lock));
+        if tail.verdict == Verdict::Torn {
+            // Never write where a torn frame was: some of its sectors might still arrive.
+            let mut writer = log.writer.as_ref().expect("made above").lock();
+            log.roll(&mut writer, 0).map_err(|error| match error {
+                AppendError::DiskFull { .. } => OpenError::DiskFull {
+                    place: log.storage.place(),
+                },
+                other => OpenError::Io {
+                    doing: "begin a segment after",
+                    name,
+                    source: io::Error::other(other),
+                },
+            })?;
+        }
+        Ok(log)
+    }
+}
+
+/// Writes the bytes of a range again as they are.
+///
+/// A process whose sync failed may have left pages in the system's cache that read well, count
+/// as clean and are not on the disk. A sync alone would then prove nothing about them.
+fn rewrite(file: &dyn StorageFile, from: u32, to: u32) -> io::Result<()> {
+    let mut buffer = vec![0; (to - from).min(1 << 20) as usize];
+    let mut at = from;
+    while at < to {
+        let size = buffer.len().min((to - at) as usize);
+        let piece = &mut buffer[..size];
+        if read_full(file, u64::from(at), piece)? < size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        write_full(file, u64::from(at), piece)?;
+        at += size as u32;
+    }
+    Ok(())
+}
+
+/// The numbers of all segment files, ascending.
+pub(super) fn segment_numbers(storage: &dyn Storage) -> Result<Vec<u32>, OpenError> {
+    let names = storage
+        .list()
+        .map_err(|source| place_error(storage, "list", source))?;
+    let mut numbers: Vec<u32> = names
+        .iter()
+        .filter_map(|name| segment_number(name))
+        .collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn place_error(storage: &dyn Storage, doing: &'static str, source: io::Error) -> OpenError {
+    let place = storage.place();
+    match source.kind() {
+        io::ErrorKind::NotFound => OpenError::NotFound { place },
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            OpenError::NotADirectory { place }
+        }
+        io::ErrorKind::StorageFull => OpenError::DiskFull { place },
+        _ => OpenError::Io {
+            doing,
+            name: place,
+            source,
+        },
+    }
+}

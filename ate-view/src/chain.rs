@@ -1,0 +1,551 @@
+//! `Chain`: a named history, seen as one session.
+
+use std::sync::Arc;
+
+use ate_chain::{
+    ChainId, Clock, CommitInfo, HistoryEntry, Local, Pending, Position, RecordKey, Version,
+};
+use ate_crypto::{Hash, Identity, KeyId, Who};
+
+use crate::dao::{Dao, DaoInner, Facts};
+use crate::document::{Document, NamedEntry};
+use crate::error::{BoxError, CommitError, ReadError, TransactError};
+use crate::index::Index;
+use crate::key::{IntoKey, Key, Target};
+use crate::receipt::Receipt;
+use crate::schema::{Record, Unknown};
+use crate::session::{Session, Shared, shown};
+use crate::transaction::{Expect, Transaction};
+use crate::view::View;
+use crate::write::{FutureSource, Write};
+
+/// How often a transaction closure runs again after a conflict.
+const TRANSACT_ATTEMPTS_MAX: u32 = 64;
+
+/// A named history as one identity sees it. Cheap to clone; every clone and thread may use it at once.
+#[derive(Clone)]
+pub struct Chain {
+    session: Arc<Session>,
+}
+
+impl Chain {
+    /// A chain over a local log, for programs that use this crate without `ate`. `at_rest` is what [`Chain::at_rest`] gave for the same state.
+    ///
+    /// Names of records that an observer has not seen (a chain opened from rest) come from `at_rest`.
+    #[must_use]
+    pub fn over(
+        local: Arc<Local>,
+        name: &str,
+        identity: &Identity,
+        clock: Arc<dyn Clock>,
+        cache_bytes: usize,
+    ) -> Self {
+        let shared = Shared::new(local, name.to_owned(), clock, cache_bytes);
+        Self {
+            session: shared.session(identity),
+        }
+    }
+
+    /// Takes in the names that [`Chain::names_at_rest`] gave, for a chain that was opened from rest; `false` if they are of no known shape.
+    #[must_use]
+    pub fn restore_names(&self, bytes: &[u8]) -> bool {
+        let index = Index::decode(bytes);
+        index.map(|index| self.session.restore(index)).is_some()
+    }
+
+    /// Forgets nothing, but reads all names from the log when they are asked for next.
+    pub fn read_names_again(&self) {
+        self.session.restore(Index::default());
+        self.session.find_later();
+    }
+
+    /// The names that this session could open, for a sealed file.
+    #[must_use]
+    pub fn names_at_rest(&self) -> Vec<u8> {
+        self.session.index.read().encode()
+    }
+
+    /// The chain's id.
+    #[must_use]
+    pub fn id(&self) -> ChainId {
+        self.session.local().chain()
+    }
+
+    /// The name it was opened by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.session.shared.name
+    }
+
+    /// The state machine below, for those who need commits, proofs or checkpoints.
+    #[must_use]
+    pub fn local(&self) -> &Arc<Local> {
+        self.session.local()
+    }
+
+    /// Who is acting.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        self.session.author.identity()
+    }
+
+    /// The same chain as another identity sees it, with a cache of its own.
+    #[must_use]
+    pub fn as_identity(&self, identity: &Identity) -> Self {
+        let session = self.session.shared.session(identity);
+        if session.index.read().rows() == 0 {
+            session.restore(Index::default());
+            session.find_later();
+        }
+        Self { session }
+    }
+
+    /// Commits so far.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.session.position()
+    }
+
+    /// Merkle root of all commits so far.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        let position = self.position();
+        self.root_at(position).unwrap_or_default()
+    }
+
+    /// Merkle root at a position; `None` beyond the end.
+    #[must_use]
+    pub fn root_at(&self, position: Position) -> Option<Hash> {
+        self.local().root_at(position)
+    }
+
+    /// Whether nothing has been written yet: the chain exists in memory only.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        !self.local().is_born()
+    }
+
+    /// Live records, schema descriptors included.
+    #[must_use]
+    pub fn record_count(&self) -> u64 {
+        self.local().record_count()
+    }
+
+    /// The record's newest version.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`]; [`ReadError::Schema`] if the record is of another type; [`ReadError::Chain`] for damage or a key that is not held.
+    ///
+    /// # Cancel safety
+    /// Reading changes nothing.
+    pub fn get<T: Record>(&self, key: impl IntoKey<T>) -> Pending<Result<Dao<T>, ReadError>> {
+        let target = key.into_target();
+        Pending::ready(
+            self.session
+                .resolve(&target)
+                .and_then(|key| self.session.get(&key, None, || shown(&target))),
+        )
+    }
+
+    /// The record's newest version if its value is resident: one shard's lock, no I/O. `None` is "absent or not resident"; [`Chain::contains`] tells which.
+    #[must_use]
+    pub fn peek<T: Record>(&self, key: impl IntoKey<T>) -> Option<Dao<T>> {
+        match key.into_target() {
+            Target::Key(key) => self.session.peek(&key),
+            target => self
+                .session
+                .resolve(&target)
+                .ok()
+                .and_then(|key| self.session.peek(&key)),
+        }
+    }
+
+    /// Whether the record exists. Memory only.
+    #[must_use]
+    pub fn contains<T>(&self, key: impl IntoKey<T>) -> bool {
+        self.session
+            .resolve(&key.into_target())
+            .is_ok_and(|key| self.session.live(&key).is_some())
+    }
+
+    /// The key of a named record that exists.
+    #[must_use]
+    pub fn key_of<T>(&self, name: &str) -> Option<Key<T>> {
+        let key = self.session.resolve(&Target::Name(name.to_owned())).ok()?;
+        self.session
+            .live(&key)
+            .map(|record| Key::from_raw(record.key))
+    }
+
+    /// The newest version of a record, without reading it.
+    #[must_use]
+    pub fn version<T>(&self, key: impl IntoKey<T>) -> Option<Version> {
+        let key = self.session.resolve(&key.into_target()).ok()?;
+        self.session.live(&key).map(|record| record.version)
+    }
+
+    /// The keys below `parent` in `collection` that exist, in order of creation. Memory only.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`] if there is no such parent.
+    pub fn children<P, T: Record>(
+        &self,
+        parent: impl IntoKey<P>,
+        collection: &str,
+    ) -> Result<Vec<Key<T>>, ReadError> {
+        let target = parent.into_target();
+        let parent = self.session.resolve(&target)?;
+        let absent = || ReadError::NotFound {
+            name: shown(&target),
+        };
+        let slot = self.session.record(&parent).ok_or_else(absent)?.slot;
+        let (_, key) = self
+            .session
+            .author
+            .name_key_below(&parent)
+            .map_err(|_| absent())?;
+        let tag = ate_chain::CollectionTag(key.collection_tag(collection));
+        let slots = self.session.index.read().children(slot, tag).to_vec();
+        let records = slots.into_iter().map(|slot| self.local().record_at(slot));
+        Ok(records
+            .filter(|record| record.live)
+            .map(|record| Key::from_raw(record.key))
+            .collect())
+    }
+
+    /// The keys of all records of type `T` that were added without a name, in order of creation. Memory only.
+    #[must_use]
+    pub fn all<T: Record>(&self) -> Vec<Key<T>> {
+        self.children::<T, T>(Key::from_raw(RecordKey::ROOT), T::NAME)
+            .unwrap_or_default()
+    }
+
+    /// The named records whose names begin with `prefix`, ascending.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn names(&self, prefix: &str) -> Result<Vec<NamedEntry>, ReadError> {
+        self.session.names(prefix, None)
+    }
+
+    /// The name of a record below the root record, if it has one that this session may read.
+    #[must_use]
+    pub fn name_of(&self, key: &RecordKey) -> Option<String> {
+        let slot = self.session.record(key)?.slot;
+        self.session
+            .index
+            .read()
+            .name_of(slot)
+            .map(ToString::to_string)
+    }
+
+    /// Any program's record as JSON.
+    ///
+    /// # Errors
+    /// As [`Chain::get`].
+    pub fn document<T>(&self, key: impl IntoKey<T>) -> Result<Document, ReadError> {
+        let target = key.into_target();
+        let key = self.session.resolve(&target)?;
+        self.session.document(&key, None, &shown(&target))
+    }
+
+    /// The live records in order of their creation, root record and schema descriptors left out. Memory only.
+    #[must_use]
+    pub fn keys_in_order(&self) -> Vec<RecordKey> {
+        let mut keys = Vec::new();
+        self.local().visit_rows(|change| {
+            if change.live && change.key != RecordKey::ROOT && !change.defines {
+                keys.push((change.version, change.key));
+            }
+        });
+        keys.sort_unstable_by_key(|(version, _)| *version);
+        keys.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// The versions of a record, newest first.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`] for a record that never existed.
+    pub fn history<T>(&self, key: impl IntoKey<T>) -> Result<Vec<HistoryEntry>, ReadError> {
+        let target = key.into_target();
+        let key = self.session.resolve(&target)?;
+        let mut entries = Vec::new();
+        let walked = self.local().history(&key, |entry| {
+            entries.push(*entry);
+            std::ops::ControlFlow::Continue(())
+        });
+        match walked {
+            Err(ate_chain::ReadError::NotFound { .. }) => Err(ReadError::NotFound {
+                name: shown(&target),
+            }),
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(entries),
+        }
+    }
+
+    /// One commit as its history shows it.
+    ///
+    /// # Errors
+    /// [`ReadError::Chain`].
+    pub fn commit(&self, seq: u64) -> Result<CommitInfo, ReadError> {
+        Ok(self.local().commit_at(seq)?)
+    }
+
+    /// The chain as it stands now, and stays in this view.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.as_of(self.position())
+    }
+
+    /// The chain as it stood at a position; a position beyond the end means now.
+    #[must_use]
+    pub fn as_of(&self, position: Position) -> View {
+        View::new(self.session.clone(), position)
+    }
+
+    /// A new record without a name.
+    pub fn add<T: Record>(&self, value: T) -> Write<Dao<T>> {
+        self.write(move |transaction, access| {
+            let key = transaction.create(RecordKey::ROOT, T::NAME, None, &value, access)?;
+            Ok((key, value, Unknown::default()))
+        })
+    }
+
+    /// A new record without a name in a collection below `parent`.
+    pub fn push<P, T: Record>(
+        &self,
+        parent: impl IntoKey<P>,
+        collection: &str,
+        value: T,
+    ) -> Write<Dao<T>> {
+        let (parent, collection) = (parent.into_target(), collection.to_owned());
+        self.write(move |transaction, access| {
+            let parent = transaction.session.resolve(&parent)?;
+            let key = transaction.create(parent, &collection, None, &value, access)?;
+            Ok((key, value, Unknown::default()))
+        })
+    }
+
+    /// Writes a record under a name or over a key, whatever stands there.
+    pub fn put<T: Record>(&self, key: impl IntoKey<T>, value: T) -> Write<Dao<T>> {
+        self.put_if(key, value, Expect::Anything)
+    }
+
+    /// As [`Chain::put`], if the record is as expected.
+    pub fn put_if<T: Record>(
+        &self,
+        key: impl IntoKey<T>,
+        value: T,
+        expect: Expect,
+    ) -> Write<Dao<T>> {
+        let target = key.into_target();
+        self.write(move |transaction, access| {
+            let key = transaction.put_with(target, &value, expect, access)?;
+            Ok((key, value, Unknown::default()))
+        })
+    }
+
+    /// Ends a record.
+    pub fn remove<T>(&self, key: impl IntoKey<T>) -> Write<Receipt> {
+        let target = key.into_target();
+        Write::new(
+            self.session.clone(),
+            Box::new(move |transaction, _| {
+                transaction.remove::<T>(target)?;
+                Ok(Box::new(|receipt| receipt))
+            }),
+        )
+    }
+
+    /// Read, change, write back, again if somebody else was faster.
+    pub fn update<T: Record + Clone>(
+        &self,
+        key: impl IntoKey<T>,
+        mut change: impl FnMut(&mut T) + Send + 'static,
+    ) -> Pending<Result<Receipt, CommitError>> {
+        let (session, target) = (self.session.clone(), key.into_target());
+        Pending::new(FutureSource(Box::pin(async move {
+            for attempt in 1.. {
+                let transaction = Transaction::new(session.clone());
+                transaction.update_now::<T>(&target, &mut change)?;
+                match transaction.commit().await {
+                    Err(CommitError::Conflict(_)) if attempt < TRANSACT_ATTEMPTS_MAX => {}
+                    outcome => return outcome,
+                }
+            }
+            unreachable!("the loop ends by returning")
+        })))
+    }
+
+    /// Gives `who` the keys to read a record and what is below it. A record without a scope of its own becomes one: it is sealed anew for it.
+    ///
+    /// # Errors
+    /// In the answer: [`CommitError`].
+    pub fn share<T: Record>(
+        &self,
+        key: impl IntoKey<T>,
+        who: &Who,
+    ) -> Pending<Result<Receipt, CommitError>> {
+        let stage = |target: Target| {
+            let transaction = self.begin();
+            let key = self.session.resolve(&target)?;
+            let record = self.session.live(&key).ok_or_else(|| ReadError::NotFound {
+                name: shown(&target),
+            })?;
+            if record.scope_head {
+                transaction.grant::<T>(target, who)?;
+            } else {
+                let dao = self.session.get::<T>(&key, None, || shown(&target))?;
+                transaction.rescope(&dao, std::slice::from_ref(who))?;
+            }
+            Ok(transaction)
+        };
+        match stage(key.into_target()) {
+            Ok(transaction) => transaction.commit(),
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// Gives a scope a new key for `readers` and the own identity; everybody else reads nothing that is written from the answer's position on.
+    ///
+    /// # Errors
+    /// In the answer: [`CommitError`].
+    pub fn unshare<T>(
+        &self,
+        key: impl IntoKey<T>,
+        readers: &[Who],
+    ) -> Pending<Result<Receipt, CommitError>> {
+        let transaction = self.begin();
+        match transaction.rotate::<T>(key, readers) {
+            Ok(()) => transaction.commit(),
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// Changes that become one commit.
+    #[must_use]
+    pub fn begin(&self) -> Transaction {
+        Transaction::new(self.session.clone())
+    }
+
+    /// Runs `change` in a transaction and commits it; runs it again if somebody else was faster. Any error of `change` ends it and nothing is written.
+    ///
+    /// # Errors
+    /// In the answer: [`TransactError`].
+    pub fn transact<R, F, Fut>(&self, mut change: F) -> Pending<Result<(R, Receipt), TransactError>>
+    where
+        R: Send + 'static,
+        F: FnMut(Transaction) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<R, BoxError>> + Send + 'static,
+    {
+        let session = self.session.clone();
+        Pending::new(FutureSource(Box::pin(async move {
+            for attempt in 1.. {
+                let transaction = Transaction::new(session.clone());
+                let result = change(transaction.clone())
+                    .await
+                    .map_err(TransactError::Own)?;
+                match transaction.commit().await {
+                    Ok(receipt) => return Ok((result, receipt)),
+                    Err(CommitError::Conflict(_)) if attempt < TRANSACT_ATTEMPTS_MAX => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            unreachable!("the loop ends by returning")
+        })))
+    }
+
+    /// Takes in what another process wrote since, for a store that is open for reading.
+    ///
+    /// # Errors
+    /// [`ate_chain::OpenError`]; what was there before stays.
+    pub fn catch_up(&self) -> Result<Position, ate_chain::OpenError> {
+        self.local().catch_up()
+    }
+
+    /// The public identity behind a key id, if the chain knows it.
+    #[must_use]
+    pub fn who(&self, key: &KeyId) -> Option<Who> {
+        self.local().who(key)
+    }
+
+    /// Bytes of decoded values held in memory.
+    #[must_use]
+    pub fn cache_bytes(&self) -> usize {
+        self.session.cache.bytes()
+    }
+
+    fn write<T: Record>(
+        &self,
+        stage: impl FnOnce(
+            &Transaction,
+            crate::transaction::Access,
+        ) -> Result<(Key<T>, T, Unknown), CommitError>
+        + Send
+        + 'static,
+    ) -> Write<Dao<T>> {
+        let session = self.session.clone();
+        Write::new(
+            self.session.clone(),
+            Box::new(move |transaction, access| {
+                let (key, value, unknown) = stage(transaction, access)?;
+                let transaction = transaction.clone();
+                Ok(Box::new(move |receipt| {
+                    let event = transaction
+                        .state
+                        .lock()
+                        .draft
+                        .event_of(&key.raw())
+                        .unwrap_or_default();
+                    let version = Version {
+                        seq: receipt.position.0 - 1,
+                        event,
+                    };
+                    let schema = session
+                        .record(&key.raw())
+                        .map(|record| record.schema)
+                        .unwrap_or_default();
+                    let facts = Facts {
+                        key: key.raw(),
+                        version,
+                        schema,
+                        author: session.author.id(),
+                        order_time_ms: receipt.order_time_ms,
+                    };
+                    Dao(Arc::new(DaoInner {
+                        value,
+                        facts,
+                        unknown,
+                    }))
+                }))
+            }),
+        )
+    }
+}
+
+impl Transaction {
+    /// Makes a record the head of a scope of its own, its content sealed anew.
+    fn rescope<T: Record>(&self, dao: &Dao<T>, readers: &[Who]) -> Result<(), CommitError> {
+        let access = crate::transaction::Access {
+            readers: Some(ate_chain::Readers::Only(readers.to_vec())),
+            ..Default::default()
+        };
+        self.write_over(
+            dao.key().raw(),
+            dao.version(),
+            &**dao,
+            &dao.0.unknown,
+            access,
+        )
+    }
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chain")
+            .field("name", &self.name())
+            .field("id", &self.id())
+            .field("position", &self.position())
+            .finish_non_exhaustive()
+    }
+}

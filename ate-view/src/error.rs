@@ -1,0 +1,126 @@
+//! What can go wrong, by family of operation.
+
+use ate_chain::{RecordKey, Reject, SealError, SubmitError, Version};
+use ate_crypto::Hash;
+
+use crate::schema::{DecodeError, DescriptorError, EncodeError, NewerSchema};
+use crate::transaction::Conflict;
+
+/// Text that is not a key: 32 hexadecimal digits are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a key has 32 hexadecimal digits")]
+pub struct KeyError;
+
+/// Why a record cannot be had. The view is unchanged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// No such record at this position.
+    #[error("no record `{name}`")]
+    NotFound {
+        /// Name or key that was asked for.
+        name: String,
+    },
+    /// The record is of another type, or of a version that this program cannot read.
+    #[error("record `{name}` cannot be read as asked")]
+    Schema {
+        /// Name or key.
+        name: String,
+        /// Why.
+        source: DecodeError,
+    },
+    /// The stored descriptor of the record's schema is missing or damaged.
+    #[error("the schema of record {key} is missing or damaged")]
+    Descriptor {
+        /// Record.
+        key: RecordKey,
+        /// Why, if it was found.
+        source: Option<DescriptorError>,
+    },
+    /// A name that no record can have.
+    #[error("`{name}` is not a name: 1 to 1024 bytes without control characters")]
+    Name {
+        /// As given.
+        name: String,
+    },
+    /// The chain's error: damage, or a key that is not held.
+    #[error(transparent)]
+    Chain(#[from] ate_chain::ReadError),
+}
+
+/// How a commit ended without a receipt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// Somebody else changed what the transaction depends on. Nothing was written, and nothing is lost: the transaction is inside.
+    #[error("record {} was changed by somebody else", .0.key())]
+    Conflict(Box<Conflict>),
+    /// Refused by the chain's rules, for good. Nothing was written.
+    #[error("refused by the chain: {reason}")]
+    Rejected {
+        /// The rule.
+        reason: Reject,
+    },
+    /// It was handed to the disk and the answer was lost. Ask for its outcome when the store is open again; sending it again is safe.
+    #[error("the outcome of commit {commit} is unknown: {why}")]
+    Unknown {
+        /// Commit id.
+        commit: Hash,
+        /// What happened.
+        why: String,
+    },
+    /// The store cannot write. Nothing was written.
+    #[error(transparent)]
+    Store(SubmitError),
+    /// A record that the transaction needs cannot be read. Nothing was written.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A value cannot be stored. Nothing was written.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The stored record holds what this program does not know and would lose. Nothing was written.
+    #[error(transparent)]
+    NewerSchema(#[from] NewerSchema),
+    /// The commit cannot be sealed: a key is not held, or a limit is exceeded. Nothing was written.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A record stands under this name although none may.
+    #[error("record `{name}` exists, at version {version}")]
+    Exists {
+        /// Name or key.
+        name: String,
+        /// Its version.
+        version: Version,
+    },
+    /// The record is not at the version that the caller demands.
+    #[error("record `{name}` is not at version {expected}")]
+    NotAtVersion {
+        /// Name or key.
+        name: String,
+        /// Demanded.
+        expected: Version,
+        /// Stored; `None` if there is none.
+        stored: Option<Version>,
+    },
+    /// The transaction was committed already, or holds nothing.
+    #[error("the transaction is {state}")]
+    Spent {
+        /// What it is.
+        state: &'static str,
+    },
+}
+
+/// An error of the caller's own, in a transaction closure.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How [`crate::Chain::transact`] ended without a receipt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactError {
+    /// The closure ended it; nothing was written.
+    #[error(transparent)]
+    Own(BoxError),
+    /// The commit failed, or conflicted too often.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}

@@ -1,0 +1,157 @@
+//! What a view keeps of every record besides its row: children by parent and collection, and names.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use ate_chain::{CollectionTag, RowChange, Slot};
+
+/// Collection of records that are put by name below the root record.
+pub(crate) const NAMED: &str = "";
+/// Collection of schema descriptors, below the head of their scope.
+pub(crate) const SCHEMAS: &str = "ate.schema";
+
+/// Indexes over rows. Slots of tombstones stay: whoever looks asks the chain whether a record lives.
+#[derive(Default)]
+pub(crate) struct Index {
+    /// In order of creation.
+    children: HashMap<(Slot, CollectionTag), Vec<Slot>>,
+    /// Names below one parent in one collection, ordered.
+    names: HashMap<(Slot, Box<str>), BTreeMap<Arc<str>, Slot>>,
+    /// Names of records below the root record in the collection [`NAMED`].
+    by_slot: HashMap<Slot, Arc<str>>,
+    /// Rows indexed so far: slots are given in order.
+    rows: Slot,
+    /// Names that could not be opened.
+    pub(crate) closed: usize,
+}
+
+impl Index {
+    /// Takes in a row; rows that are known are passed over.
+    pub(crate) fn row(&mut self, change: &RowChange) {
+        if change.slot < self.rows {
+            return;
+        }
+        debug_assert_eq!(change.slot, self.rows, "slots are given in order");
+        self.rows = change.slot + 1;
+        if change.slot != change.parent_slot {
+            self.children
+                .entry((change.parent_slot, change.collection))
+                .or_default()
+                .push(change.slot);
+        }
+    }
+
+    pub(crate) fn name(&mut self, parent: Slot, collection: &str, name: &str, slot: Slot) {
+        let name: Arc<str> = name.into();
+        if parent == 0 && collection == NAMED {
+            self.by_slot.insert(slot, name.clone());
+        }
+        self.names
+            .entry((parent, collection.into()))
+            .or_default()
+            .insert(name, slot);
+    }
+
+    pub(crate) fn children(&self, parent: Slot, collection: CollectionTag) -> &[Slot] {
+        self.children
+            .get(&(parent, collection))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn find(&self, parent: Slot, collection: &str, name: &str) -> Option<Slot> {
+        // The key borrows nothing, so a look-up costs one small allocation unless the collection is the empty one.
+        self.names
+            .get(&(parent, collection.into()))
+            .and_then(|names| names.get(name))
+            .copied()
+    }
+
+    /// Names that begin with `prefix`, ascending by their bytes.
+    pub(crate) fn prefix(
+        &self,
+        parent: Slot,
+        collection: &str,
+        prefix: &str,
+    ) -> Vec<(Arc<str>, Slot)> {
+        let Some(names) = self.names.get(&(parent, collection.into())) else {
+            return Vec::new();
+        };
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        names
+            .range::<str, _>(from)
+            .take_while(|(name, _)| name.starts_with(prefix))
+            .map(|(name, slot)| (name.clone(), *slot))
+            .collect()
+    }
+
+    /// The name of a record below the root record.
+    pub(crate) fn name_of(&self, slot: Slot) -> Option<&Arc<str>> {
+        self.by_slot.get(&slot)
+    }
+
+    pub(crate) fn rows(&self) -> Slot {
+        self.rows
+    }
+
+    /// Bytes for a sealed file: the names. Children follow from the rows.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![1];
+        out.extend_from_slice(&(self.closed as u64).to_le_bytes());
+        out.extend_from_slice(&(self.names.len() as u64).to_le_bytes());
+        let text = |text: &str, out: &mut Vec<u8>| {
+            out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            out.extend_from_slice(text.as_bytes());
+        };
+        for ((parent, collection), names) in &self.names {
+            out.extend_from_slice(&parent.to_le_bytes());
+            text(collection, &mut out);
+            out.extend_from_slice(&(names.len() as u64).to_le_bytes());
+            for (name, slot) in names {
+                out.extend_from_slice(&slot.to_le_bytes());
+                text(name, &mut out);
+            }
+        }
+        out
+    }
+
+    /// Takes in what [`Index::encode`] gave; `None` if the bytes are of no shape that could have been written.
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+            let (head, rest) = bytes.split_at_checked(count)?;
+            *bytes = rest;
+            Some(head)
+        }
+        fn number<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+            take(bytes, N)?.try_into().ok()
+        }
+        fn text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
+            let length = u32::from_le_bytes(number(bytes)?) as usize;
+            std::str::from_utf8(take(bytes, length)?).ok()
+        }
+        if take(&mut bytes, 1)? != [1] {
+            return None;
+        }
+        let mut index = Self {
+            closed: usize::try_from(u64::from_le_bytes(number(&mut bytes)?)).ok()?,
+            ..Self::default()
+        };
+        for _ in 0..u64::from_le_bytes(number(&mut bytes)?) {
+            let parent = Slot::from_le_bytes(number(&mut bytes)?);
+            let collection = text(&mut bytes)?;
+            let mut names = Vec::new();
+            for _ in 0..u64::from_le_bytes(number(&mut bytes)?) {
+                let slot = Slot::from_le_bytes(number(&mut bytes)?);
+                let name: Arc<str> = text(&mut bytes)?.into();
+                if parent == 0 && collection == NAMED {
+                    index.by_slot.insert(slot, name.clone());
+                }
+                names.push((name, slot));
+            }
+            index
+                .names
+                .insert((parent, collection.into()), names.into_iter().collect());
+        }
+        bytes.is_empty().then_some(index)
+    }
+}

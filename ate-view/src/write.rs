@@ -1,0 +1,120 @@
+//! Single writes as builders: nothing happens before they are awaited or waited for.
+
+use std::future::{Future, IntoFuture};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ate_chain::{Pending, Readers, Source, WritePolicy};
+use ate_crypto::Who;
+
+use crate::error::CommitError;
+use crate::receipt::Receipt;
+use crate::session::Session;
+use crate::transaction::{Access, Transaction};
+
+/// What is left to do when the commit is durable.
+pub(crate) type Finish<T> = Box<dyn FnOnce(Receipt) -> T + Send>;
+/// Puts the write into a transaction.
+pub(crate) type Stage<T> =
+    Box<dyn FnOnce(&Transaction, Access) -> Result<Finish<T>, CommitError> + Send>;
+
+/// One write. `.await` it or `.wait()` for it: it becomes one commit.
+#[must_use = "a write does nothing until it is awaited or waited for"]
+pub struct Write<T> {
+    session: Arc<Session>,
+    access: Access,
+    stage: Stage<T>,
+}
+
+impl<T: Send + 'static> Write<T> {
+    pub(crate) fn new(session: Arc<Session>, stage: Stage<T>) -> Self {
+        Self {
+            session,
+            access: Access::default(),
+            stage,
+        }
+    }
+
+    /// Makes the record the head of a read scope: only these identities and the own one read it and what is below.
+    pub fn readable_by<'a>(mut self, readers: impl IntoIterator<Item = &'a Who>) -> Self {
+        self.access.readers = Some(Readers::Only(readers.into_iter().cloned().collect()));
+        self
+    }
+
+    /// Makes the record the head of a read scope whose keys stand in the chain in clear.
+    pub fn public(mut self) -> Self {
+        self.access.readers = Some(Readers::Public);
+        self
+    }
+
+    /// Only these identities and the own one write the record and what is below. The chain gets to know them.
+    pub fn writable_by<'a>(mut self, writers: impl IntoIterator<Item = &'a Who>) -> Self {
+        let mut writers: Vec<Who> = writers.into_iter().cloned().collect();
+        let own = self.session.author.id();
+        self.access.write = Some(WritePolicy::any_of(
+            writers.iter().map(Who::id).chain([own]),
+        ));
+        writers.retain(|who| who.id() != own);
+        self.access.introduce = writers;
+        self
+    }
+
+    /// Nobody changes the record again, ever.
+    pub fn frozen(mut self) -> Self {
+        self.access.write = Some(WritePolicy::Nobody);
+        self
+    }
+
+    fn start(self) -> Pending<Result<T, CommitError>> {
+        let transaction = Transaction::new(self.session);
+        match (self.stage)(&transaction, self.access) {
+            Ok(finish) => transaction.commit().map(move |outcome| outcome.map(finish)),
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// Writes, on the calling thread if nobody else does, and blocks until it is durable.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    pub fn wait(self) -> Result<T, CommitError> {
+        self.start().wait()
+    }
+}
+
+impl<T: Send + 'static> IntoFuture for Write<T> {
+    type Output = Result<T, CommitError>;
+    type IntoFuture = Pending<Result<T, CommitError>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.start()
+    }
+}
+
+/// Any future as a [`Source`], so that it can also be waited for without a runtime.
+pub(crate) struct FutureSource<F: Future>(pub(crate) std::pin::Pin<Box<F>>);
+
+struct Unpark(std::thread::Thread);
+
+impl std::task::Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl<F: Future + Send> Source<F::Output> for FutureSource<F> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.0.as_mut().poll(context)
+    }
+
+    fn wait(mut self: Box<Self>) -> F::Output {
+        let waker = Arc::new(Unpark(std::thread::current())).into();
+        let mut context = Context::from_waker(&waker);
+        loop {
+            match self.0.as_mut().poll(&mut context) {
+                Poll::Ready(value) => return value,
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+}

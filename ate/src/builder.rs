@@ -1,0 +1,196 @@
+//! What to open, and what it takes from outside.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ate_chain::{Clock, Committer, Directory, Pending};
+use ate_crypto::{Identity, Random, Seed};
+use ate_log::{FileLog, FileStorage, Log, LogOptions, MemLog, Storage};
+use parking_lot::Mutex;
+
+use crate::ambient::{StoreThread, SystemClock, SystemRandom};
+use crate::error::Error;
+use crate::keystore::Keystore;
+use crate::store::{Store, StoreInner};
+
+/// Default budget for decoded values of each chain and identity.
+pub const CACHE_BYTES: usize = 64 << 20;
+
+/// What to open and how. `Store::builder(dir).open()` is `Store::open(dir)`.
+pub struct StoreBuilder {
+    dir: Option<PathBuf>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    passphrase: Option<String>,
+    identity: Option<Identity>,
+    storage: Option<Arc<dyn Storage>>,
+    read_only: bool,
+    must_exist: bool,
+    cache_bytes: usize,
+}
+
+impl StoreBuilder {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self {
+            dir: Some(dir),
+            ..Self::in_memory()
+        }
+    }
+
+    pub(crate) fn in_memory() -> Self {
+        Self {
+            dir: None,
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            passphrase: None,
+            identity: None,
+            storage: None,
+            read_only: false,
+            must_exist: false,
+            cache_bytes: CACHE_BYTES,
+        }
+    }
+
+    /// Another clock than the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Another source of randomness than the system's. Predictable randomness makes everything readable: tests only.
+    #[must_use]
+    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
+        self.random = random;
+        self
+    }
+
+    /// Opens a sealed identity, or seals a new one.
+    #[must_use]
+    pub fn passphrase(mut self, passphrase: impl Into<String>) -> Self {
+        self.passphrase = Some(passphrase.into());
+        self
+    }
+
+    /// Acts as this identity instead of the one in the directory; none is made or read then.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Keeps the log in another [`Storage`] than the directory's files.
+    #[must_use]
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = Some(storage);
+        self
+    }
+
+    /// Opens for reading: beside a writer, or alone. Nothing is made or changed.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self.must_exist = true;
+        self
+    }
+
+    /// Fails if there is no store yet, instead of making one.
+    #[must_use]
+    pub fn must_exist(mut self) -> Self {
+        self.must_exist = true;
+        self
+    }
+
+    /// Budget in bytes for decoded values of each chain and identity.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Opens the store on the calling thread.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Locked`](crate::ErrorKind::Locked) beside another writer, `Denied` without the passphrase, `Damaged` with the place of the damage,
+    /// `NewerSchema` for a newer format, `NotFound` if it must exist. At most an empty directory and an identity have been made then.
+    pub fn open(self) -> Pending<Result<Store, Error>> {
+        Pending::ready(self.open_now())
+    }
+
+    fn open_now(self) -> Result<Store, Error> {
+        let (identity, is_new_identity) = self.find_identity()?;
+        let (log, store) = self.open_log()?;
+        let committer = Committer::new(
+            log.clone(),
+            self.clock.clone(),
+            self.random.clone(),
+            Some(Box::new(StoreThread)),
+            store,
+        );
+        let inner = StoreInner {
+            dir: self.dir,
+            identity,
+            is_new_identity,
+            directory: Mutex::new(Directory::new(&*log)),
+            log,
+            committer,
+            clock: self.clock,
+            random: self.random,
+            cache_bytes: self.cache_bytes,
+            chains: Mutex::default(),
+            notes: Mutex::default(),
+            closed: Mutex::new(false),
+        };
+        inner.restore_directory();
+        Ok(Store(Arc::new(inner)))
+    }
+
+    fn find_identity(&self) -> Result<(Identity, bool), Error> {
+        if let Some(identity) = &self.identity {
+            return Ok((identity.clone(), false));
+        }
+        let Some(dir) = self.dir.as_ref().filter(|_| self.storage.is_none()) else {
+            return Ok((Identity::from_seed(&Seed::generate(&*self.random)), true));
+        };
+        let keystore = Keystore::in_dir(dir);
+        if keystore.exists() {
+            return Ok((keystore.identity(self.passphrase.as_deref())?, false));
+        }
+        if self.must_exist {
+            return Err(Error::NoIdentity {
+                path: keystore.path().to_owned(),
+            });
+        }
+        // A log without its identity is somebody's loss: a new identity could neither read nor continue it.
+        let has_log = FileLog::open_reader(Arc::new(FileStorage::new(dir))).is_ok();
+        if has_log {
+            return Err(Error::NoIdentity {
+                path: keystore.path().to_owned(),
+            });
+        }
+        let seed = Seed::generate(&*self.random);
+        keystore.create(&seed, self.passphrase.as_deref(), &*self.random)?;
+        Ok((Identity::from_seed(&seed), true))
+    }
+
+    fn open_log(&self) -> Result<(Arc<dyn Log>, [u8; 16]), Error> {
+        let mut id = [0; 16];
+        self.random.fill(&mut id);
+        let storage: Arc<dyn Storage> = match (&self.storage, &self.dir) {
+            (Some(storage), _) => storage.clone(),
+            (None, Some(dir)) => Arc::new(FileStorage::new(dir)),
+            (None, None) => return Ok((Arc::new(MemLog::new()), id)),
+        };
+        let log = if self.read_only {
+            FileLog::open_reader(storage)?
+        } else {
+            if self.must_exist {
+                drop(FileLog::open_reader(storage.clone())?);
+            }
+            FileLog::open(storage, LogOptions::new(id))?
+        };
+        // The log's identity tells this store's lanes from others: a copied directory is a fork of this store.
+        let store = log.log_id();
+        Ok((Arc::new(log), store))
+    }
+}

@@ -1,0 +1,261 @@
+//! The umbrella error.
+
+use std::path::PathBuf;
+
+use ate_chain::Reject;
+use ate_crypto::KeystoreError;
+use ate_view::{CommitError, ReadError, TransactError};
+
+/// What kind of trouble it is, for those who branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// No such store, chain or record.
+    NotFound,
+    /// Somebody else changed what the commit depends on.
+    Conflict,
+    /// Refused by the chain's rules, or by a condition of the caller's.
+    Rejected,
+    /// The outcome is not known yet.
+    Unknown,
+    /// Stored bytes are not what was written.
+    Damaged,
+    /// An earlier write failed: open the store again.
+    Poisoned,
+    /// Written by a newer program or format.
+    NewerSchema,
+    /// Another process has the store open for writing.
+    Locked,
+    /// A key or passphrase is missing or wrong.
+    Denied,
+    /// A limit is exceeded, or the input has no acceptable form.
+    Limit,
+    /// The system's files.
+    Io,
+}
+
+/// Anything that can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A record cannot be had.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A commit has no receipt.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// A transaction closure has no receipt.
+    #[error(transparent)]
+    Transact(#[from] TransactError),
+    /// A chain cannot be opened or does not verify.
+    #[error(transparent)]
+    Chain(#[from] ate_chain::OpenError),
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] ate_log::OpenError),
+    /// The log cannot be closed cleanly.
+    #[error(transparent)]
+    Close(#[from] ate_log::AppendError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    LogRead(#[from] ate_log::ReadError),
+    /// The identity file cannot be unlocked.
+    #[error("the identity in {path} cannot be unlocked")]
+    Keystore {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: KeystoreError,
+    },
+    /// The identity file cannot be read or written.
+    #[error("cannot {doing} {path}")]
+    File {
+        /// The operation.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// There is no identity in the directory.
+    #[error("there is no identity in {path}")]
+    NoIdentity {
+        /// The file looked for.
+        path: PathBuf,
+    },
+    /// There is one already.
+    #[error("there is an identity in {path} already")]
+    IdentityExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No such chain in this store.
+    #[error("no chain `{name}` in this store")]
+    NoChain {
+        /// Name or id.
+        name: String,
+    },
+    /// Several chains of that name, none of them of the own root.
+    #[error("`{name}` names several chains: give one of the ids {ids}")]
+    AmbiguousChain {
+        /// Name.
+        name: String,
+        /// Ids, separated by commas.
+        ids: String,
+    },
+    /// A name that no chain can have.
+    #[error("`{name}` is not a chain name: 1 to 1024 bytes without control characters")]
+    ChainName {
+        /// As given.
+        name: String,
+    },
+    /// A new chain cannot be planned.
+    #[error(transparent)]
+    Seal(#[from] ate_chain::SealError),
+    /// The store was opened for reading.
+    #[error("the store is open for reading only")]
+    ReadOnly,
+}
+
+impl Error {
+    /// What kind of trouble it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read(error) => read_kind(error),
+            Self::Commit(error) | Self::Transact(TransactError::Commit(error)) => {
+                commit_kind(error)
+            }
+            Self::Transact(_) => ErrorKind::Rejected,
+            Self::Chain(error) => open_kind(error),
+            Self::Log(error) => log_kind(error),
+            Self::Close(ate_log::AppendError::Poisoned { .. }) => ErrorKind::Poisoned,
+            Self::LogRead(ate_log::ReadError::Corrupt { .. }) => ErrorKind::Damaged,
+            Self::Keystore { source, .. } => match source {
+                KeystoreError::Newer { .. } => ErrorKind::NewerSchema,
+                KeystoreError::PassphraseNeeded | KeystoreError::Refused => ErrorKind::Denied,
+                _ => ErrorKind::Damaged,
+            },
+            Self::NoIdentity { .. } | Self::NoChain { .. } | Self::AmbiguousChain { .. } => {
+                ErrorKind::NotFound
+            }
+            Self::IdentityExists { .. } => ErrorKind::Rejected,
+            Self::ChainName { .. } => ErrorKind::Limit,
+            Self::Seal(error) => seal_kind(error),
+            Self::ReadOnly => ErrorKind::Denied,
+            Self::Close(_) | Self::LogRead(_) | Self::File { .. } => ErrorKind::Io,
+        }
+    }
+
+    /// What to do about it, if there is something that always helps.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        Some(match (self, self.kind()) {
+            (
+                Self::Keystore {
+                    source: KeystoreError::PassphraseNeeded,
+                    ..
+                },
+                _,
+            ) => "give the passphrase the identity was sealed with",
+            (
+                Self::Keystore {
+                    source: KeystoreError::Refused,
+                    ..
+                },
+                _,
+            ) => "the passphrase is wrong or the file is damaged: try again, or restore the file",
+            (Self::NoIdentity { .. }, _) => {
+                "write something first, or import an identity from its 24 words"
+            }
+            (Self::IdentityExists { .. }, _) => {
+                "choose another directory: an identity is never overwritten"
+            }
+            (_, ErrorKind::Locked) => "wait for the other process to end, or open for reading",
+            (_, ErrorKind::Poisoned | ErrorKind::Unknown) => {
+                "open the store again: what was acknowledged is there, the rest shows then"
+            }
+            (_, ErrorKind::Conflict) => "read again and try again",
+            (_, ErrorKind::NewerSchema) => "use a program as new as the one that wrote it",
+            (_, ErrorKind::Damaged) => "verify the store, and restore the named file from a copy",
+            _ => return None,
+        })
+    }
+}
+
+fn read_kind(error: &ReadError) -> ErrorKind {
+    match error {
+        ReadError::NotFound { .. } => ErrorKind::NotFound,
+        ReadError::Schema { .. } => ErrorKind::Rejected,
+        ReadError::Name { .. } => ErrorKind::Limit,
+        ReadError::Chain(error) => chain_read_kind(error),
+        _ => ErrorKind::Damaged,
+    }
+}
+
+fn chain_read_kind(error: &ate_chain::ReadError) -> ErrorKind {
+    match error {
+        ate_chain::ReadError::NotFound { .. } => ErrorKind::NotFound,
+        ate_chain::ReadError::NoKey { .. } => ErrorKind::Denied,
+        ate_chain::ReadError::Log(ate_log::ReadError::Io { .. }) => ErrorKind::Io,
+        _ => ErrorKind::Damaged,
+    }
+}
+
+fn commit_kind(error: &CommitError) -> ErrorKind {
+    match error {
+        CommitError::Conflict(_)
+        | CommitError::Exists { .. }
+        | CommitError::NotAtVersion { .. } => ErrorKind::Conflict,
+        CommitError::Rejected {
+            reason: Reject::Denied { .. } | Reject::UnknownAuthor { .. },
+        } => ErrorKind::Denied,
+        CommitError::Rejected { .. } | CommitError::Spent { .. } | CommitError::Encode(_) => {
+            ErrorKind::Rejected
+        }
+        CommitError::Unknown { .. } => ErrorKind::Unknown,
+        CommitError::Store(error) => match error {
+            ate_chain::SubmitError::Poisoned { .. } => ErrorKind::Poisoned,
+            ate_chain::SubmitError::TooLarge { .. } => ErrorKind::Limit,
+            ate_chain::SubmitError::ReadOnly | ate_chain::SubmitError::Closed => ErrorKind::Denied,
+            _ => ErrorKind::Io,
+        },
+        CommitError::Read(error) => read_kind(error),
+        CommitError::NewerSchema(_) => ErrorKind::NewerSchema,
+        CommitError::Seal(error) => seal_kind(error),
+        _ => ErrorKind::Rejected,
+    }
+}
+
+fn seal_kind(error: &ate_chain::SealError) -> ErrorKind {
+    match error {
+        ate_chain::SealError::NoRecord { .. } => ErrorKind::NotFound,
+        ate_chain::SealError::Limit { .. } => ErrorKind::Limit,
+        ate_chain::SealError::Read(error) => chain_read_kind(error),
+        _ => ErrorKind::Denied,
+    }
+}
+
+fn open_kind(error: &ate_chain::OpenError) -> ErrorKind {
+    use ate_chain::{FormatError, OpenError};
+    match error {
+        OpenError::NotFound { .. } => ErrorKind::NotFound,
+        OpenError::Format {
+            source: FormatError::NewerFormat { .. } | FormatError::Reserved { .. },
+            ..
+        } => ErrorKind::NewerSchema,
+        OpenError::Log(ate_log::ReadError::Io { .. }) => ErrorKind::Io,
+        _ => ErrorKind::Damaged,
+    }
+}
+
+fn log_kind(error: &ate_log::OpenError) -> ErrorKind {
+    use ate_log::OpenError;
+    match error {
+        OpenError::Locked { .. } => ErrorKind::Locked,
+        OpenError::NotFound { .. } => ErrorKind::NotFound,
+        OpenError::NewerFormat { .. } | OpenError::UnknownFrame { .. } => ErrorKind::NewerSchema,
+        OpenError::NotADirectory { .. } | OpenError::Io { .. } => ErrorKind::Io,
+        _ => ErrorKind::Damaged,
+    }
+}

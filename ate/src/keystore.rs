@@ -1,0 +1,149 @@
+//! The identity file of a store: made on first use, mode 0600, never overwritten by accident.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use ate_crypto::keystore::{self, KdfParams};
+use ate_crypto::{Identity, KeystoreError, Random, Seed};
+
+use crate::error::Error;
+
+/// Longest file that is read: any real one is shorter.
+const FILE_BYTES_MAX: u64 = 4096;
+
+/// The identity file of a store directory.
+#[derive(Clone, Debug)]
+pub struct Keystore {
+    path: PathBuf,
+}
+
+impl Keystore {
+    /// The keystore of a store directory. Nothing is read.
+    #[must_use]
+    pub fn in_dir(dir: &Path) -> Self {
+        Self {
+            path: dir.join("identity"),
+        }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// Whether a passphrase is needed.
+    ///
+    /// # Errors
+    /// [`Error::NoIdentity`], [`Error::Keystore`], [`Error::File`].
+    pub fn is_sealed(&self) -> Result<bool, Error> {
+        keystore::is_sealed(&self.read()?).map_err(|source| self.refused(source))
+    }
+
+    /// The seed.
+    ///
+    /// # Errors
+    /// As [`Keystore::is_sealed`]; a wrong passphrase and a damaged file give one and the same error.
+    pub fn seed(&self, passphrase: Option<&str>) -> Result<Seed, Error> {
+        keystore::unlock(&self.read()?, passphrase).map_err(|source| self.refused(source))
+    }
+
+    /// The identity.
+    ///
+    /// # Errors
+    /// As [`Keystore::seed`].
+    pub fn identity(&self, passphrase: Option<&str>) -> Result<Identity, Error> {
+        Ok(Identity::from_seed(&self.seed(passphrase)?))
+    }
+
+    /// Writes a new identity file, durable on return.
+    ///
+    /// # Errors
+    /// [`Error::IdentityExists`]: one is never overwritten here.
+    pub fn create(
+        &self,
+        seed: &Seed,
+        passphrase: Option<&str>,
+        random: &dyn Random,
+    ) -> Result<(), Error> {
+        if self.exists() {
+            return Err(Error::IdentityExists {
+                path: self.path.clone(),
+            });
+        }
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(dir).map_err(|source| Error::File {
+            doing: "make",
+            path: dir.to_owned(),
+            source,
+        })?;
+        self.replace(seed, passphrase, random)
+    }
+
+    /// Writes the file anew under another passphrase, or none: the old file or the new one is there after a crash.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Keystore`]; the old file is still there.
+    pub fn replace(
+        &self,
+        seed: &Seed,
+        passphrase: Option<&str>,
+        random: &dyn Random,
+    ) -> Result<(), Error> {
+        let bytes = keystore::lock(seed, passphrase, KdfParams::DEFAULT, random);
+        let fresh = self.path.with_extension("new");
+        let failed = |doing| {
+            let path = fresh.clone();
+            move |source| Error::File {
+                doing,
+                path,
+                source,
+            }
+        };
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        ate_log::private_file(&mut options);
+        let mut file = options.open(&fresh).map_err(failed("make"))?;
+        file.write_all(&bytes).map_err(failed("write"))?;
+        file.sync_all().map_err(failed("sync"))?;
+        fs::rename(&fresh, &self.path).map_err(failed("rename"))?;
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        ate_log::sync_directory(dir).map_err(|source| Error::File {
+            doing: "sync",
+            path: dir.to_owned(),
+            source,
+        })
+    }
+
+    fn read(&self) -> Result<Vec<u8>, Error> {
+        let failed = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::NoIdentity {
+                path: self.path.clone(),
+            },
+            _ => Error::File {
+                doing: "read",
+                path: self.path.clone(),
+                source,
+            },
+        };
+        let bytes = fs::metadata(&self.path).map_err(failed)?.len();
+        if bytes > FILE_BYTES_MAX {
+            return Err(self.refused(KeystoreError::NotAKeystore));
+        }
+        fs::read(&self.path).map_err(failed)
+    }
+
+    fn refused(&self, source: KeystoreError) -> Error {
+        Error::Keystore {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
