@@ -434,7 +434,7 @@ impl Local {
     /// Loads a chain from the log, from a sealed state if one fits, else from its genesis.
     ///
     /// # Errors
-    /// [`OpenError`]; no chain is given out. What `observer` was told until then is worth nothing.
+    /// [`OpenError`]; no chain is given out.
     ///
     /// # Cost
     /// Without a sealed state linear in the log; with one, in what was written since.
@@ -463,7 +463,7 @@ impl Local {
     /// Replays and proves what the log holds beyond the state.
     ///
     /// # Errors
-    /// [`OpenError`]; the chain is not to be used.
+    /// [`OpenError`]; the chain is not to be used, and what an observer was told until then is worth nothing.
     pub fn load(&self) -> Result<(), OpenError> {
         let (chain, from, sealed) = (self.chain(), self.read_to.lock().cursor, self.position().0);
         if from > self.log.durable() {

@@ -98,7 +98,7 @@ fn history() -> History {
         });
     }
     let committer = committer(log.clone(), 2);
-    let local = Local::open(&committer, a, None, None).unwrap();
+    let local = Local::open(&committer, a, None).unwrap();
     let author = local.author(&root);
     write(&author, |draft| {
         add(draft, ROOT, "later", "after a restart");
@@ -738,7 +738,7 @@ fn a_torn_group_stands_as_far_as_it_goes_and_what_was_torn_off_never_returns() {
         let torn: Vec<Kept> = frames.drain(kept + 1..).collect();
         let (log, _) = rebuilt(&frames);
         let writer = committer(log.clone(), 5);
-        let local = Local::open(&writer, history.a, None, None).unwrap();
+        let local = Local::open(&writer, history.a, None).unwrap();
         let position = local.position();
         assert_eq!(position.0, kept as u64 - 1);
         // The store goes on, in a run of its own.
@@ -819,7 +819,7 @@ fn a_revoked_writer_is_refused_at_the_position_of_the_revocation() {
     let late = frames(&*log)[before.len()..].to_vec();
     let (log, _) = rebuilt(&before);
     let writer = committer(log.clone(), 4);
-    let local = Local::open(&writer, local.chain(), None, None).unwrap();
+    let local = Local::open(&writer, local.chain(), None).unwrap();
     let author = local.author(&root);
     write(&author, |draft| {
         draft

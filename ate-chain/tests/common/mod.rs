@@ -1,6 +1,8 @@
 //! What the tests share: a clock and a store that are under control, and logs taken apart into frames and put together again.
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+pub(crate) mod gate;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -158,5 +160,13 @@ pub(crate) fn rebuilt(kept: &[Kept]) -> (Arc<MemLog>, Vec<Location>) {
 }
 
 pub(crate) fn open(log: Arc<dyn Log>, chain: ChainId) -> Result<Arc<Local>, OpenError> {
-    Local::open(&committer(log, 999), chain, None, None)
+    Local::open(&committer(log, 999), chain, None)
+}
+
+/// Opens a chain with an observer.
+pub(crate) fn open_told(committer: &Arc<Committer>, chain: ChainId, told: Arc<Told>) -> Arc<Local> {
+    let local = Local::at(committer, chain, None);
+    local.observe(told);
+    local.load().unwrap();
+    local
 }
