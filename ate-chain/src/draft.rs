@@ -429,6 +429,9 @@ impl Draft {
             },
         );
         self.push(Intent::Rotate { scope, link });
+        // Held in memory the author's key would be gone with the process.
+        let mut readers = readers;
+        readers.push(self.author.identity().who().clone());
         self.grant_all(scope, readers);
         Ok(())
     }
