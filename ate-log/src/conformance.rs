@@ -1,13 +1,17 @@
-//! Checks that any [`Log`] must pass, for whoever writes one.
+//! Checks that any [`Log`] and any [`Storage`](crate::Storage) must pass, for whoever writes one.
 //!
-//! Call [`check_log`] in a test with a way to open the log again and again. A failed check
-//! panics with what was expected, as a test does.
+//! Call [`check_log`] in a test with a way to open the log again and again, [`check_storage`]
+//! with an empty directory. A failed check panics with what was expected, as a test does.
 
 use crate::{
     AppendError, Cursor, Entry, FRAME_BYTES_MAX, FrameKind, Log, OpenError, PARTS_MAX, Placed,
     ReadError, StreamId,
 };
 use std::ops::ControlFlow;
+
+mod storages;
+
+pub use storages::check_storage;
 
 /// A log that can be opened again.
 pub trait Fixture {

@@ -19,6 +19,9 @@
 //! 4. After a failed write or sync nothing is written any more; reading goes on.
 //! 5. One writer per directory, any number of readers beside it.
 //!
+//! [`conformance`] checks other implementations of [`Log`] and [`Storage`]; [`LossyStorage`] and
+//! [`FaultyStorage`] let the layers above test their own crashes and failures.
+//!
 //! Limits: a frame ≤ [`FRAME_BYTES_MAX`] and ≤ [`PARTS_MAX`] parts; a group ≤
 //! [`GROUP_BYTES_MAX`]; 2³² − 1 segment files of 1 to 64 MiB. What one sync cannot decide is
 //! named in `docs/format.md`, section 6.4.

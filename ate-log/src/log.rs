@@ -21,6 +21,7 @@ use std::{ops::ControlFlow, sync::Arc};
 pub trait Log: Send + Sync {
     /// Writes one frame for each entry, all in one contiguous run, and pushes one [`Placed`]
     /// for each onto `placed`. *Not durable yet.* A crash may leave any prefix of the group.
+    /// Where the group begins a new segment, everything before it becomes durable.
     ///
     /// # Errors
     /// Nothing counts as appended and `placed` is as it was. Over a limit, or

@@ -1,8 +1,8 @@
-//! Both logs of this crate pass the suite.
+//! The logs and storages of this crate pass their suites.
 
 use ate_log::{
-    FileLog, FileStorage, LogOptions, LossyStorage, MemLog, MemStorage, OpenError,
-    conformance::{Fixture, check_log},
+    FaultyStorage, FileLog, FileStorage, LogOptions, LossyStorage, MemLog, MemStorage, OpenError,
+    conformance::{Fixture, check_log, check_storage},
 };
 use std::sync::Arc;
 
@@ -55,4 +55,14 @@ fn a_log_in_files_conforms() {
 #[test]
 fn a_log_of_tiny_segments_conforms() {
     check_log(|| Small(LossyStorage::new()));
+}
+
+#[test]
+fn storages_conform() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    // In a real directory the lock is a file as well, so each storage starts empty.
+    check_storage(&FileStorage::new(dir.path().join("files")));
+    check_storage(&MemStorage::new());
+    check_storage(&LossyStorage::new());
+    check_storage(&FaultyStorage::new(Arc::new(MemStorage::new())));
 }

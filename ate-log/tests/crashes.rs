@@ -29,7 +29,8 @@ fn script(storage: &LossyStorage, oracle: &mut Oracle) -> Result<(), Box<dyn std
     {
         let group = next_group(oracle, group, bytes);
         append(&log, &group)?;
-        if step != 3 {
+        // The first close finds work that no sync has seen.
+        if step != 1 && step != 4 {
             log.sync()?;
             oracle.acknowledged = oracle.attempted.len();
         }
@@ -194,7 +195,7 @@ fn no_cut_loses_what_was_synced() {
 #[test]
 fn a_second_cut_while_recovering_loses_nothing_either() {
     let calls = run_until(u64::MAX).0.calls();
-    for call in (1..=calls).step_by(3) {
+    for call in (1..=calls).step_by(5) {
         let (storage, oracle) = run_until(call);
         for loss in Loss::all(4) {
             let image = storage.image_after_cut(loss);

@@ -197,6 +197,30 @@ fn a_failed_sync_poisons_and_reopening_heals() {
 }
 
 #[test]
+fn half_a_frame_is_taken_back_when_its_write_fails() {
+    for call in 0..3 {
+        let disk = LossyStorage::new();
+        let storage = FaultyStorage::new(Arc::new(disk.clone()));
+        let log = FileLog::open(Arc::new(storage.clone()), SMALL).unwrap();
+        append(&log, &[Remembered::commit(1, 20)]).unwrap();
+        log.sync().unwrap();
+        storage.fail_once(storage.calls() + 1 + call, Fault::HalfWrite);
+        // Half of this frame lies within one sector, where it would pass for damage.
+        let result = append(&log, &[Remembered::commit(2, 150)]);
+        if call == 0 {
+            assert!(matches!(
+                result,
+                Err(AppendError::Io { doing: "write", .. })
+            ));
+        }
+        drop(log);
+        storage.heal();
+        let log = FileLog::open(Arc::new(storage), SMALL).unwrap();
+        assert_eq!(scan(&log).0.len(), if call == 0 { 1 } else { 2 });
+    }
+}
+
+#[test]
 fn a_full_disk_is_a_clear_error_and_the_log_goes_on() {
     let storage = FaultyStorage::new(Arc::new(LossyStorage::new()));
     let log = FileLog::open(Arc::new(storage.clone()), SMALL).unwrap();

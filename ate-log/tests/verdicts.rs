@@ -5,7 +5,8 @@
 mod common;
 
 use ate_log::{
-    FileLog, Image, Location, Log, MemStorage, OpenError, Placed, ReadError, SEGMENT_HEADER_BYTES,
+    Damage, FileLog, Image, Location, Log, MemStorage, OpenError, Placed, ReadError,
+    SEGMENT_HEADER_BYTES,
 };
 use common::{Remembered, SMALL, append, scan};
 use std::sync::Arc;
@@ -181,7 +182,15 @@ fn truncate_everywhere(sample: &Sample) {
             let mut image = sample.image.clone();
             image.get_mut(&name).expect("listed above").truncate(length);
             let reader = open_reader(&image);
-            let (writer, log) = open_writer(image);
+            let (writer, log) = open_writer(image.clone());
+            if (SEGMENT_HEADER_BYTES as usize..).contains(&length) && file < newest {
+                let storage = Arc::new(MemStorage::from_image(image.clone()));
+                let error =
+                    FileLog::open(storage, SMALL).expect_err("a writer looks at every length");
+                assert!(
+                    matches!(error, OpenError::Corrupt { at, damage: Damage::SegmentShort } if at.file == file)
+                );
+            }
             let cut = Location {
                 file,
                 offset: length as u32,

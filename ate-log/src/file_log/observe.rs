@@ -22,7 +22,7 @@ impl FileLog {
     ///
     /// Beside a writer, the end is what it has published last. Without one, the end is found
     /// as a writer would find it. Damage there does not keep a reader from opening: what is
-    /// before it can be read, and [`Log::scan`] names it when it gets there.
+    /// before it can be read, and [`Log::scan`](crate::Log::scan) names it when it gets there.
     ///
     /// # Errors
     /// [`OpenError::NotFound`] if there is no log; damage to names or headers of files.

@@ -165,11 +165,12 @@ impl FileLog {
             }
         };
         if tail.verdict == Verdict::Torn {
+            // Rolling would do it too; done first, its space is there for the new segment.
             file.truncate(u64::from(tail.end))
                 .map_err(failed("cut the torn tail of"))?;
         }
         rewrite(&*file, tail.proven, tail.end).map_err(failed("rewrite the tail of"))?;
-        file.sync_all().map_err(failed("sync"))?;
+        file.sync_data().map_err(failed("sync"))?;
         // The name of the newest segment may be one that a failed sync left undecided.
         storage
             .sync_dir()

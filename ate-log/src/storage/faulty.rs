@@ -17,17 +17,21 @@ pub enum Fault {
     /// A write writes up to a sector's border near its half and then fails with ENOSPC, as
     /// systems write blocks; other calls fail with EIO.
     ShortWrite,
+    /// A write writes half of its bytes, wherever that ends, and then fails with EIO; other
+    /// calls fail with EIO. No system does that within a sector and then lives on without a
+    /// chance to take it back, so [`Fault::ALL`] is without it.
+    HalfWrite,
 }
 
 impl Fault {
-    /// Every fault, for loops.
+    /// The faults that systems show, for loops.
     pub const ALL: [Self; 4] = [Self::NoSpace, Self::Io, Self::ReadOnly, Self::ShortWrite];
 
     fn error(self) -> io::Error {
         match self {
             Self::NoSpace => io::ErrorKind::StorageFull.into(),
             Self::ReadOnly => io::ErrorKind::ReadOnlyFilesystem.into(),
-            Self::Io | Self::ShortWrite => io::Error::other("injected fault"),
+            Self::Io | Self::ShortWrite | Self::HalfWrite => io::Error::other("injected fault"),
         }
     }
 }
@@ -203,6 +207,10 @@ impl StorageFile for FaultyFile {
                 self.inner
                     .write_at(offset, &bytes[..half.saturating_sub(offset) as usize])?;
                 Err(io::ErrorKind::StorageFull.into())
+            }
+            Some(Fault::HalfWrite) => {
+                self.inner.write_at(offset, &bytes[..bytes.len() / 2])?;
+                Err(Fault::HalfWrite.error())
             }
             Some(fault) => Err(fault.error()),
             None => self.inner.write_at(offset, bytes),
