@@ -1,4 +1,4 @@
-//! Seal keys of commits read lately. Records of one commit share a key, and deriving it also checks the commit's key commitment.
+//! Seal keys of commits that one reader read lately. Records of one commit share a key, and deriving it also checks the commit's key commitment.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,6 @@ const KEYS_MAX: usize = 4096;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SealKeyId {
-    pub(crate) reader: u64,
     pub(crate) seq: u32,
     pub(crate) scope: RecordKey,
     pub(crate) epoch: Epoch,

@@ -12,13 +12,14 @@ use ate_crypto::{Hash, KeyId, Random};
 use ate_log::{AppendError, Entry, FrameKind, Log, Placed};
 use parking_lot::{Condvar, Mutex};
 
-use crate::error::SubmitError;
-use crate::ids::{ChainId, Position};
+use crate::error::{Reject, SubmitError};
+use crate::ids::{ChainId, Epoch, Position, RecordKey};
 use crate::local::Local;
 use crate::observe::{ConfirmedCommit, RowChange};
 use crate::pending::Pending;
 use crate::ports::{Clock, Spawn};
 use crate::proof::{BATCH_COMMITS_MAX, Proof, batch_tree};
+use crate::replay::ReadTo;
 use crate::seal::{Placing, Sealed};
 use crate::slot::{Answer, Slot};
 
@@ -160,7 +161,7 @@ impl Committer {
         local: Arc<Local>,
         sealed: Sealed,
     ) -> Pending<Result<Committed, SubmitError>> {
-        if let Some(refusal) = self.refusal(&sealed) {
+        if let Some(refusal) = self.refusal(&local, &sealed) {
             return Pending::ready(Err(refusal));
         }
         let slot = Arc::new(Slot::default());
@@ -178,7 +179,15 @@ impl Committer {
         Pending::new(Answer::new(self.clone(), slot))
     }
 
-    fn refusal(&self, sealed: &Sealed) -> Option<SubmitError> {
+    fn refusal(&self, local: &Local, sealed: &Sealed) -> Option<SubmitError> {
+        if self.queue.lock().closed {
+            return Some(SubmitError::Closed);
+        }
+        if sealed.chain != local.chain() {
+            return Some(SubmitError::Rejected(Reject::Invalid {
+                why: "the commit is sealed for another chain",
+            }));
+        }
         if self.is_poisoned.load(Ordering::Acquire) {
             return Some(SubmitError::Poisoned {
                 why: self.poisoned.lock().clone().unwrap_or_default(),
@@ -277,22 +286,8 @@ impl Committer {
                             .iter()
                             .any(|(answered, _)| Arc::ptr_eq(answered, slot))
                 });
-            if done {
-                // Hand over first, answer then: the next round starts while these threads wake.
-                match queue.items.iter().find(|item| item.slot.promote()) {
-                    Some(_) => {}
-                    None => {
-                        queue.writing = false;
-                        if !queue.items.is_empty()
-                            && (queue.called
-                                || queue.items.iter().any(|item| item.slot.is_polled()))
-                        {
-                            queue.called = true;
-                        }
-                        self.call.notify_all();
-                    }
-                }
-            }
+            // Hand over first, answer then: the next round starts while these threads wake.
+            let done = done && self.hand_over(&mut queue);
             drop(queue);
             answers
                 .into_iter()
@@ -301,6 +296,21 @@ impl Committer {
                 return;
             }
         }
+    }
+
+    /// Gives the writer role to a thread that waits, or back; `false` if nobody else would ever write what is queued.
+    fn hand_over(&self, queue: &mut Queue) -> bool {
+        if queue.items.iter().any(|item| item.slot.promote()) {
+            return true;
+        }
+        let polled = queue.items.iter().any(|item| item.slot.is_polled());
+        if polled && self.spawn.is_none() {
+            return false;
+        }
+        queue.writing = false;
+        queue.called |= polled;
+        self.call.notify_all();
+        true
     }
 
     fn drain(&self) -> Vec<Submission> {
@@ -429,7 +439,7 @@ impl Committer {
         answers: &mut Vec<(Arc<Slot>, Result<Committed, SubmitError>)>,
     ) {
         let why = error.source().to_string();
-        if !matches!(error, WriteError::Append(AppendError::DiskFull { .. })) {
+        if error.poisons() {
             *self.poisoned.lock() = Some(why.clone());
             self.is_poisoned.store(true, Ordering::Release);
         }
@@ -439,18 +449,12 @@ impl Committer {
             state.rollback_to(confirmed);
             drop(state);
             for item in run.items {
-                let answer = match error {
-                    WriteError::Append(AppendError::DiskFull { .. }) => {
-                        SubmitError::Full { why: why.clone() }
-                    }
-                    WriteError::Append(AppendError::Poisoned { .. }) => {
-                        SubmitError::Poisoned { why: why.clone() }
-                    }
-                    _ => SubmitError::Unknown {
-                        commit: item.placing.commit.id,
-                        why: why.clone(),
-                    },
-                };
+                for (scope, epoch) in &item.made {
+                    run.keyring
+                        .iter()
+                        .for_each(|keyring| keyring.forget(scope, *epoch));
+                }
+                let answer = error.answer(item.placing.commit.id, &why);
                 answers.extend(item.slot.map(|slot| (slot, Err(answer))));
             }
         }
@@ -468,11 +472,40 @@ impl WriteError {
             Self::Append(error) | Self::Sync(error) => error,
         }
     }
+
+    /// Whether nobody can tell any more what is in the log. An append that was refused left it as it was.
+    fn poisons(&self) -> bool {
+        !matches!(
+            self,
+            Self::Append(
+                AppendError::DiskFull { .. }
+                    | AppendError::FrameTooLarge { .. }
+                    | AppendError::TooManyParts { .. }
+                    | AppendError::GroupTooLarge { .. }
+                    | AppendError::ReadOnly
+                    | AppendError::Closed
+            )
+        )
+    }
+
+    fn answer(&self, commit: Hash, why: &str) -> SubmitError {
+        let why = why.to_owned();
+        match self {
+            Self::Append(AppendError::DiskFull { .. }) => SubmitError::Full { why },
+            Self::Append(AppendError::Poisoned { .. }) => SubmitError::Poisoned { why },
+            Self::Append(AppendError::ReadOnly) => SubmitError::ReadOnly,
+            Self::Append(AppendError::Closed) => SubmitError::Closed,
+            _ if self.poisons() => SubmitError::Unknown { commit, why },
+            _ => SubmitError::TooLarge { why },
+        }
+    }
 }
 
 struct Item {
     placing: Placing,
     seq: u64,
+    /// Epochs whose keys the author holds already, on the word of this commit.
+    made: Vec<(RecordKey, Epoch)>,
     /// Nobody waits for a genesis: it goes with the commit that caused it.
     slot: Option<Arc<Slot>>,
 }
@@ -532,7 +565,7 @@ impl Run {
                 .propose(&placing.commit)
                 .expect("a planned genesis is valid");
             last = 1;
-            run.push(placing, ordered.seq, None);
+            run.push(placing, ordered.seq, Vec::new(), None);
         }
         let seen = state.seen();
         for Submission {
@@ -557,10 +590,12 @@ impl Run {
             match state.propose(&placing.commit) {
                 Ok(ordered) => {
                     last += 1;
+                    let epochs = made.iter().map(|(scope, keys)| (*scope, keys.epoch));
+                    let epochs = epochs.collect();
                     made.into_iter().for_each(|(scope, keys)| {
                         keyring.insert(scope, keys.epoch, keys.read, keys.name)
                     });
-                    run.push(placing, ordered.seq, Some(slot));
+                    run.push(placing, ordered.seq, epochs, Some(slot));
                 }
                 Err(reject) => answers.push((slot, Err(SubmitError::Rejected(reject)))),
             }
@@ -575,9 +610,20 @@ impl Run {
         run
     }
 
-    fn push(&mut self, placing: Placing, seq: u64, slot: Option<Arc<Slot>>) {
+    fn push(
+        &mut self,
+        placing: Placing,
+        seq: u64,
+        made: Vec<(RecordKey, Epoch)>,
+        slot: Option<Arc<Slot>>,
+    ) {
         self.commits.push(placing.commit.id);
-        self.items.push(Item { placing, seq, slot });
+        self.items.push(Item {
+            placing,
+            seq,
+            made,
+            slot,
+        });
     }
 }
 
@@ -631,6 +677,7 @@ fn confirm(local: &Local, placing: Placing, seq: u64, placed: &Placed) -> Commit
         &placing.metas,
         placed,
     );
+    *local.read_to.lock() = ReadTo::at(placed.next);
     Committed {
         chain: local.chain(),
         seq,

@@ -235,10 +235,9 @@ impl Draft {
             return Ok(*scope);
         }
         let scope = self
-            .placed
-            .get(parent)
-            .copied()
-            .or_else(|| self.author.local.scope_of(parent));
+            .author
+            .local
+            .scope_through(parent, |key| self.placed.get(key).copied());
         scope.ok_or(SealError::NoRecord { key: *parent })
     }
 
@@ -278,6 +277,10 @@ impl Draft {
         let (read, own, grants) = self.readers(key, above, options.readers)?;
         let schema = self.schema_tag(own, schema)?;
         self.placed.insert(key, own);
+        if options.supersedes != Ref::Absent {
+            // Records that outlived their parent come under its new scope.
+            self.tags.place = None;
+        }
         self.bytes += content.len();
         let intent = Intent::Create {
             key,
@@ -315,11 +318,10 @@ impl Draft {
         self.room(&content)?;
         let own = match &readers {
             None => self.scope_below(&key)?,
-            Some(_) => self
-                .author
-                .local
-                .scope_above(&key)
-                .ok_or(SealError::NoRecord { key })?,
+            Some(_) => {
+                let parent = self.author.local.parent_of(&key);
+                self.scope_below(&parent.ok_or(SealError::NoRecord { key })?)?
+            }
         };
         let (read, own, grants) = self.readers(key, own, readers)?;
         let schema = self.schema_tag(own, schema)?;

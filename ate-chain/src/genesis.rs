@@ -125,6 +125,7 @@ impl Birth {
         }
         let root = ate_crypto::merkle::node_hash(&events[0].hash, &events[1].hash);
         Sealed {
+            chain: self.chain,
             keyring: self.keyring.clone(),
             salt: Salt(self.salt.0),
             commitments: Vec::new(),

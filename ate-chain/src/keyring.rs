@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ate_crypto::{Hash, Identity, LinkInfo, NameKey, ReadKey, WrapInfo};
 use parking_lot::RwLock;
 
+use crate::cache::SealKeys;
 use crate::error::ReadError;
 use crate::event::Change;
 use crate::ids::{ChainId, Epoch, RecordKey};
@@ -29,12 +30,16 @@ pub(crate) struct ScopeKeys {
 struct Held {
     read: HashMap<(RecordKey, Epoch), Arc<ReadKey>>,
     name: HashMap<RecordKey, Arc<NameKey>>,
+    /// What the chain commits the root scope's read keys to, as far as it was seen go by.
+    root_commitments: HashMap<Epoch, Hash>,
 }
 
 /// The keys an identity holds in a chain.
 pub(crate) struct Keyring {
     pub(crate) identity: Identity,
     held: RwLock<Held>,
+    /// Seal keys derived from what is held.
+    pub(crate) seal_keys: SealKeys,
 }
 
 impl Keyring {
@@ -42,6 +47,7 @@ impl Keyring {
         Self {
             identity,
             held: RwLock::default(),
+            seal_keys: SealKeys::default(),
         }
     }
 
@@ -56,6 +62,15 @@ impl Keyring {
         let mut held = self.held.write();
         held.read.insert((scope, epoch), read);
         held.name.insert(scope, name);
+    }
+
+    /// Gives up keys of an epoch that did not come to be: its commit was not written.
+    pub(crate) fn forget(&self, scope: &RecordKey, epoch: Epoch) {
+        let mut held = self.held.write();
+        held.read.remove(&(*scope, epoch));
+        if !held.read.keys().any(|(known, _)| known == scope) {
+            held.name.remove(scope);
+        }
     }
 
     /// The keys to seal with: those of the scope's newest epoch.
@@ -168,6 +183,18 @@ impl Keyring {
     pub(crate) fn absorb(&self, local: &Local, commit: &ConfirmedCommit<'_>) {
         let me = self.identity.id();
         for event in commit.events() {
+            let committed = match (&event.change, &event.read) {
+                (Change::Genesis(_), Some(ReadPolicy::Keys { commitment })) => {
+                    Some((1, *commitment))
+                }
+                (Change::Rotate(rotate), _) if rotate.scope == RecordKey::ROOT => {
+                    Some((rotate.epoch, rotate.commitment))
+                }
+                _ => None,
+            };
+            self.held.write().root_commitments.extend(committed);
+        }
+        for event in commit.events() {
             match (&event.change, &event.read) {
                 (Change::Genesis(_), Some(ReadPolicy::Public { read, name })) => {
                     self.insert(
@@ -199,8 +226,12 @@ impl Keyring {
                         epoch: grant.epoch,
                         recipient: &me,
                     };
+                    // A key that the chain does not commit to is nobody's word; one that was committed to before this process looked waits until it is
+                    // needed.
+                    let committed = self.held.read().root_commitments.get(&grant.epoch).copied();
                     if let Ok((read, name)) =
                         self.identity.unwrap_keys(&info, &grant.ct, &grant.sealed)
+                        && committed == Some(read.scope_commitment())
                     {
                         self.insert(RecordKey::ROOT, grant.epoch, Arc::new(read), Arc::new(name));
                     }
@@ -233,7 +264,10 @@ impl Keyring {
         facts: &Scope,
         epoch: Epoch,
     ) -> Result<bool, ReadError> {
-        let Some(of_epoch) = facts.epochs.get(epoch as usize - 1) else {
+        let of_epoch = (epoch as usize)
+            .checked_sub(1)
+            .and_then(|index| facts.epochs.get(index));
+        let Some(of_epoch) = of_epoch else {
             return Ok(false);
         };
         if let Some((read, name)) = &of_epoch.public {

@@ -7,9 +7,9 @@ use std::hash::Hash;
 pub(crate) struct Layered<K, V> {
     confirmed: HashMap<K, V>,
     /// Newest pending value of a key and the commit it came from.
-    pending: HashMap<K, (u64, V)>,
+    pending: HashMap<K, (u64, Option<V>)>,
     /// Pending changes in order of commit, so that they can be replayed into `confirmed` or dropped.
-    changes: VecDeque<(u64, K, V)>,
+    changes: VecDeque<(u64, K, Option<V>)>,
 }
 
 impl<K, V> Default for Layered<K, V> {
@@ -26,7 +26,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Layered<K, V> {
     /// The value with all pending changes applied.
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         match self.pending.get(key) {
-            Some((_, value)) => Some(value),
+            Some((_, value)) => value.as_ref(),
             None => self.confirmed.get(key),
         }
     }
@@ -43,6 +43,15 @@ impl<K: Eq + Hash + Clone, V: Clone> Layered<K, V> {
 
     /// Records a change of commit `seq`; `seq` never decreases.
     pub(crate) fn propose(&mut self, seq: u64, key: K, value: V) {
+        self.change(seq, key, Some(value));
+    }
+
+    /// Records that commit `seq` takes a value away.
+    pub(crate) fn propose_removal(&mut self, seq: u64, key: K) {
+        self.change(seq, key, None);
+    }
+
+    fn change(&mut self, seq: u64, key: K, value: Option<V>) {
         debug_assert!(
             self.changes.back().is_none_or(|(last, ..)| *last <= seq),
             "commits are proposed in order"
@@ -62,7 +71,10 @@ impl<K: Eq + Hash + Clone, V: Clone> Layered<K, V> {
             {
                 self.pending.remove(&key);
             }
-            self.confirmed.insert(key, value);
+            match value {
+                Some(value) => self.confirmed.insert(key, value),
+                None => self.confirmed.remove(&key),
+            };
         }
     }
 
@@ -106,6 +118,20 @@ mod tests {
         assert_eq!((map.get(&"a"), map.confirmed(&"a")), (Some(&3), Some(&1)));
         map.confirm_to(7);
         assert_eq!((map.get(&"a"), map.confirmed(&"a")), (Some(&3), Some(&3)));
+    }
+
+    #[test]
+    fn a_removal_is_undone_like_any_change() {
+        let mut map = Layered::default();
+        map.set("a", 0);
+        map.propose_removal(3, "a");
+        assert_eq!((map.get(&"a"), map.confirmed(&"a")), (None, Some(&0)));
+        map.rollback_to(3);
+        assert_eq!(map.get(&"a"), Some(&0));
+        map.propose_removal(3, "a");
+        map.propose(4, "a", 7);
+        map.confirm_to(4);
+        assert_eq!((map.get(&"a"), map.confirmed(&"a")), (Some(&7), None));
     }
 
     #[test]

@@ -96,6 +96,8 @@ mod sequencer;
 mod slot;
 mod state;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use checkpoint::Checkpoint;
 pub use committer::{Committed, Committer};

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use ate_crypto::{Hash, Identity, KeyId, Random};
-use ate_log::{Cursor, Log};
+use ate_log::Log;
 use parking_lot::{Mutex, RwLock};
 
-use crate::cache::SealKeys;
 use crate::committer::{Committed, Committer};
 use crate::draft::{Author, Draft};
 use crate::error::{SealError, SubmitError};
@@ -19,6 +18,7 @@ use crate::observe::RowChange;
 use crate::pending::Pending;
 use crate::policy::WritePolicy;
 use crate::ports::Observer;
+use crate::replay::ReadTo;
 use crate::seal::Sealed;
 use crate::state::{Found, State};
 use crate::table::{Slot, flag};
@@ -43,10 +43,9 @@ pub struct Local {
     pub(crate) lanes: Mutex<HashMap<KeyId, OwnLane>>,
     pub(crate) birth: Option<Birth>,
     keyrings: Mutex<HashMap<KeyId, Arc<Keyring>>>,
-    pub(crate) seal_keys: SealKeys,
     random: Arc<dyn Random>,
-    /// Everything in the log before this place is in the state; for readers of another process's log.
-    pub(crate) read_to: Mutex<Cursor>,
+    /// How far the log is in the state. Locked after the state, never before.
+    pub(crate) read_to: Mutex<ReadTo>,
 }
 
 /// A record as it stands now.
@@ -80,6 +79,7 @@ impl Local {
             .iter()
             .map(|birth| (birth.keyring.identity.id(), birth.keyring.clone()))
             .collect();
+        let committer_start = committer.log().start();
         Arc::new(Self {
             chain: state.chain,
             log: committer.log().clone(),
@@ -90,8 +90,7 @@ impl Local {
             lanes: Mutex::default(),
             birth,
             keyrings: Mutex::new(keyrings),
-            seal_keys: SealKeys::default(),
-            read_to: Mutex::new(Cursor { file: 0, offset: 0 }),
+            read_to: Mutex::new(ReadTo::at(committer_start)),
         })
     }
 
@@ -230,12 +229,32 @@ impl Local {
         if self.birth.is_some() && *key == RecordKey::ROOT {
             return Some(RecordKey::ROOT);
         }
-        self.with_state(|state| scope_from(state, *key))
+        self.with_state(|state| scope_from(state, *key, |_| None))
+    }
+
+    /// As [`Local::scope_of`], where `placed` knows the scopes of records that a draft changes.
+    pub(crate) fn scope_through(
+        &self,
+        key: &RecordKey,
+        placed: impl Fn(&RecordKey) -> Option<RecordKey>,
+    ) -> Option<RecordKey> {
+        if let Some(scope) = placed(key) {
+            return Some(scope);
+        }
+        if self.birth.is_some() && *key == RecordKey::ROOT {
+            return Some(RecordKey::ROOT);
+        }
+        self.with_state(|state| scope_from(state, *key, placed))
+    }
+
+    /// The record above, pending changes included.
+    pub(crate) fn parent_of(&self, key: &RecordKey) -> Option<RecordKey> {
+        self.with_state(|state| Some(state.find(key)?.parent(state)))
     }
 
     /// Scope of the record above.
     pub fn scope_above(&self, key: &RecordKey) -> Option<RecordKey> {
-        self.with_state(|state| scope_from(state, state.find(key)?.parent(state)))
+        self.with_state(|state| scope_from(state, state.find(key)?.parent(state), |_| None))
     }
 
     /// The record's own write policy, if it has one.
@@ -299,8 +318,15 @@ fn info(state: &State, slot: Slot) -> RecordInfo {
     }
 }
 
-fn scope_from(state: &State, mut at: RecordKey) -> Option<RecordKey> {
+fn scope_from(
+    state: &State,
+    mut at: RecordKey,
+    placed: impl Fn(&RecordKey) -> Option<RecordKey>,
+) -> Option<RecordKey> {
     loop {
+        if let Some(scope) = placed(&at) {
+            return Some(scope);
+        }
         let found: Found<'_> = state.find(&at)?;
         if found.is(flag::SCOPE) {
             return Some(at);

@@ -207,14 +207,12 @@ impl Local {
         scope: RecordKey,
         epoch: Epoch,
     ) -> Result<Arc<SealKey>, ReadError> {
-        let reader = u64::from_le_bytes(author.id().0[..8].try_into().expect("8 of 32 bytes"));
         let id = SealKeyId {
-            reader,
             seq: seq as u32,
             scope,
             epoch,
         };
-        if let Some(key) = self.seal_keys.get(&id) {
+        if let Some(key) = author.keyring.seal_keys.get(&id) {
             return Ok(key);
         }
         let read = author.keyring.read_key(self, &scope, epoch)?;
@@ -234,12 +232,16 @@ impl Local {
             });
         }
         let key = Arc::new(read.seal_key(&commit.salt));
-        self.seal_keys.insert(id, key.clone());
+        author.keyring.seal_keys.insert(id, key.clone());
         Ok(key)
     }
 
     /// The head of a commit, read back and matched with the chain's leaf.
-    fn commit_head(&self, commit: &CommitRow, seq: u64) -> Result<CommitHead, ReadError> {
+    pub(crate) fn commit_head(
+        &self,
+        commit: &CommitRow,
+        seq: u64,
+    ) -> Result<CommitHead, ReadError> {
         const HEAD_BYTES_GUESS: u32 = 1024;
         let at = Location {
             file: commit.file,
@@ -404,14 +406,15 @@ impl Local {
                 Ref::Absent => return Ok(()),
                 Ref::At(version) => version,
                 Ref::Lane { number, event } => Version {
-                    seq: self.lane_commit(&info.head, number)?,
+                    seq: self.lane_commit(&info.head, number, at.seq)?,
                     event,
                 },
             };
         }
     }
 
-    fn lane_commit(&self, head: &CommitHead, number: u64) -> Result<u64, ReadError> {
+    /// The newest commit below `end` that bears `number` in the lane of `head`.
+    fn lane_commit(&self, head: &CommitHead, number: u64, end: u64) -> Result<u64, ReadError> {
         self.with_state(|state| {
             let (author, lane) = (
                 state.authors.find(&head.author)?,
@@ -419,6 +422,7 @@ impl Local {
             );
             state
                 .commits
+                .get(..end as usize)?
                 .iter()
                 .rposition(|row| row.author == author && row.lane == lane && row.number == number)
         })
@@ -474,7 +478,7 @@ impl Local {
             Change::Create { schema, .. } | Change::Update { schema, .. } => *schema,
             _ => return Err(ReadError::NotFound { key: *key }),
         };
-        let signed = event.content.ok_or(ReadError::NotFound { key: *key })?;
+        event.content.ok_or(ReadError::NotFound { key: *key })?;
         let (row, crc) = (
             self.with_state(|state| state.commits[version.seq as usize]),
             4,
@@ -487,7 +491,9 @@ impl Local {
         let offset = row.heads + row.heads_bytes + crc + info.meta_bytes as u32 + crc + before;
         let mut prefix = Vec::new();
         event.encode_prefix(event.meta.is_some(), true, &mut prefix);
-        let mut last = ReadError::NotFound { key: *key };
+        // The chain does not say which of a commit's scopes an older version was sealed under: a key that is missing explains more than one that does
+        // not fit.
+        let (mut missing, mut last) = (None, ReadError::NotFound { key: *key });
         for commitment in &info.head.commitments {
             let sought = Sought {
                 version,
@@ -514,11 +520,11 @@ impl Local {
                         content,
                     });
                 }
+                Err(error @ ReadError::NoKey { .. }) => missing = Some(error),
                 Err(error) => last = error,
             }
         }
-        debug_assert!(signed.bytes > 0, "sealed parts are never empty");
-        Err(last)
+        Err(missing.unwrap_or(last))
     }
 
     /// Opens the names in a confirmed commit, with keys that are held already, and shows each with its change. Names whose key is not held are counted.

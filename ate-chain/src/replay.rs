@@ -3,6 +3,7 @@
 //! Signatures: a proof's batch leaf names the leaf that the same store signed before in the lane, so a later signature covers the earlier ones it is
 //! linked to. A load verifies the last of every unbroken run, and the last before each change of authority; a deep load verifies all.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -59,7 +60,41 @@ struct Run {
     seq: u64,
 }
 
+/// How far a log was read for one chain.
+pub(crate) struct ReadTo {
+    /// Everything before this place is in the state.
+    pub(crate) cursor: Cursor,
+    /// A proof that was verified, with the commits it names that have not come. A torn end of the log leaves one behind.
+    open: Option<Open>,
+}
+
+impl ReadTo {
+    pub(crate) fn at(cursor: Cursor) -> Self {
+        Self { cursor, open: None }
+    }
+
+    /// Whether a proof before the place covers commits after it.
+    pub(crate) fn is_within_batch(&self) -> bool {
+        self.open
+            .as_ref()
+            .is_some_and(|open| !open.commits.as_slice().is_empty())
+    }
+}
+
+/// What one pass over the log found.
+pub(crate) struct Stretch {
+    pub(crate) proved: Proved,
+    /// Everything before this was judged, and every signature that it takes was verified.
+    pub(crate) to: ReadTo,
+    /// Why the pass ended there, if not at the end.
+    pub(crate) failed: Option<OpenError>,
+}
+
+/// Takes in a commit that was judged: heads, metas and where its frame stands.
+type Take<'a> = dyn FnMut(&mut State, Commit<Verified>, &[u8], &[u8], &Placed) + 'a;
+
 /// A proof whose commits are still to come.
+#[derive(Clone)]
 struct Open {
     author: KeyId,
     lane: LaneId,
@@ -74,16 +109,24 @@ pub(crate) struct Replay<'a> {
     runs: HashMap<(KeyId, LaneId), Run>,
     /// The proof of the genesis commit, before its key is known.
     first: Option<(Proof, Location)>,
+    /// A signature did not hold: nothing since the last one that did may be believed.
+    forged: bool,
     pub(crate) proved: Proved,
     progress: &'a mut dyn FnMut(&Proved),
 }
 
 impl<'a> Replay<'a> {
-    pub(crate) fn new(chain: ChainId, depth: Depth, progress: &'a mut dyn FnMut(&Proved)) -> Self {
+    fn new(
+        chain: ChainId,
+        depth: Depth,
+        open: Option<Open>,
+        progress: &'a mut dyn FnMut(&Proved),
+    ) -> Self {
         Self {
             chain,
             depth,
-            open: None,
+            open,
+            forged: false,
             runs: HashMap::new(),
             first: None,
             proved: Proved::default(),
@@ -91,12 +134,12 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Takes one frame of the chain. `confirm` makes a judged commit part of the state.
+    /// Takes one frame of the chain, and hands on a judged commit.
     fn frame(
         &mut self,
         state: &mut State,
         frame: &Frame<'_>,
-        confirm: &mut dyn FnMut(&mut State, &Commit<Verified>, &[u8], &[u8], &Placed),
+        confirm: &mut Take<'_>,
     ) -> Result<(), OpenError> {
         match frame.kind {
             FrameKind::Proof => self.proof(state, frame),
@@ -125,7 +168,7 @@ impl<'a> Replay<'a> {
             lane: proof.lane,
             commits: proof.commits.clone().into_iter(),
         });
-        if state.confirmed() == 0 {
+        if state.next_seq() == 0 {
             self.first = Some((proof, frame.at));
             return Ok(());
         }
@@ -149,7 +192,7 @@ impl<'a> Replay<'a> {
                 root,
                 signature: proof.signature,
                 at,
-                seq: state.confirmed(),
+                seq: state.next_seq(),
             },
         );
         Ok(())
@@ -163,13 +206,14 @@ impl<'a> Replay<'a> {
             at: run.at,
             why,
         };
-        let who: &Who = state
-            .keys
-            .get(author)
-            .ok_or_else(|| damaged("signed by a key that the chain does not know"))?;
+        let Some(who): Option<&Who> = state.keys.get(author) else {
+            self.forged = true;
+            return Err(damaged("signed by a key that the chain does not know"));
+        };
         if verify_batch(who, &run.root, &run.signature) {
             Ok(())
         } else {
+            self.forged = true;
             Err(damaged("the signature does not hold"))
         }
     }
@@ -185,9 +229,9 @@ impl<'a> Replay<'a> {
         &mut self,
         state: &mut State,
         frame: &Frame<'_>,
-        confirm: &mut dyn FnMut(&mut State, &Commit<Verified>, &[u8], &[u8], &Placed),
+        confirm: &mut Take<'_>,
     ) -> Result<(), OpenError> {
-        let seq = state.confirmed();
+        let seq = state.next_seq();
         if frame.number != seq {
             return Err(self.damaged(state, frame.at, "commits are missing or out of order"));
         }
@@ -247,7 +291,9 @@ impl<'a> Replay<'a> {
             parts,
             next: frame.next,
         };
-        confirm(state, &commit, heads, metas, &placed);
+        if let Some(open) = &mut self.open {
+            open.commits.next();
+        }
         self.proved.commits += 1;
         self.proved.events += commit.events.len() as u64;
         if bodies {
@@ -262,21 +308,24 @@ impl<'a> Replay<'a> {
             self.proved.bodies += count;
             self.proved.body_bytes += bytes;
         }
+        confirm(state, commit, heads, metas, &placed);
         (self.progress)(&self.proved);
         Ok(())
     }
 
     /// The commit is the next one that the open proof names, by its author and lane.
     fn check_proved(
-        &mut self,
+        &self,
         state: &State,
         id: &Hash,
         author: &KeyId,
         lane: &LaneId,
         at: Location,
     ) -> Result<(), OpenError> {
-        let proved = self.open.as_mut().is_some_and(|open| {
-            open.author == *author && open.lane == *lane && open.commits.next() == Some(*id)
+        let proved = self.open.as_ref().is_some_and(|open| {
+            open.author == *author
+                && open.lane == *lane
+                && open.commits.as_slice().first() == Some(id)
         });
         if proved {
             Ok(())
@@ -308,54 +357,78 @@ impl<'a> Replay<'a> {
     fn damaged(&self, state: &State, at: Location, why: &'static str) -> OpenError {
         OpenError::Damaged {
             chain: self.chain,
-            seq: state.confirmed(),
+            seq: state.next_seq(),
             at,
             why,
         }
     }
-
-    /// Ends the replay: every run that is still open is verified.
-    fn finish(mut self, state: &State) -> Result<Proved, OpenError> {
-        self.verify_all(state)?;
-        Ok(self.proved)
-    }
 }
 
-/// Replays `chain` from `from` to the durable end of the log into `state`.
+/// Replays the chain of `state` from `from` to the durable end of the log, or until `enough` says so after a commit.
+///
+/// # Errors
+/// Only if a signature does not hold: then nothing of this pass may be believed. Everything else ends the pass, see [`Stretch::failed`].
 pub(crate) fn replay(
     log: &dyn Log,
     state: &mut State,
-    from: Cursor,
+    from: ReadTo,
     depth: Depth,
     progress: &mut dyn FnMut(&Proved),
-    confirm: &mut dyn FnMut(&mut State, &Commit<Verified>, &[u8], &[u8], &Placed),
-) -> Result<(Proved, Cursor), OpenError> {
+    confirm: &mut Take<'_>,
+    enough: &dyn Fn(&State) -> bool,
+) -> Result<Stretch, OpenError> {
     let stream = state.chain.stream();
-    let mut replay = Replay::new(state.chain, depth, progress);
-    let mut failed = None;
-    let end = log.scan(from, &mut |frame| {
-        if frame.stream != stream {
-            return ControlFlow::Continue(());
-        }
-        match replay.frame(state, &frame, confirm) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
+    let mut replay = Replay::new(state.chain, depth, from.open, progress);
+    let (mut failed, mut good) = (None, from.cursor);
+    let end = log.scan(from.cursor, &mut |frame| {
+        if frame.stream == stream {
+            if let Err(error) = replay.frame(state, &frame, confirm) {
                 failed = Some(error);
-                ControlFlow::Break(())
+                return ControlFlow::Break(());
+            }
+            good = frame.next;
+            if enough(state) {
+                return ControlFlow::Break(());
             }
         }
-    })?;
+        ControlFlow::Continue(())
+    });
+    let cursor = match (&failed, end) {
+        (None, Ok(end)) => end,
+        (_, end) => {
+            failed = failed.or(end.err().map(OpenError::Log));
+            good
+        }
+    };
     match failed {
-        Some(error) => Err(error),
-        None => Ok((replay.finish(state)?, end)),
+        Some(error) if replay.forged => Err(error),
+        failed => {
+            replay.verify_all(state)?;
+            Ok(Stretch {
+                proved: replay.proved,
+                to: ReadTo {
+                    cursor,
+                    open: replay.open,
+                },
+                failed,
+            })
+        }
     }
+}
+
+/// A commit that was judged, until its signature is verified.
+struct Held {
+    commit: Commit<Verified>,
+    heads: Vec<u8>,
+    metas: Vec<u8>,
+    placed: Placed,
 }
 
 impl Local {
     /// Loads a chain from the log, from a sealed state if one fits, else from its genesis.
     ///
     /// # Errors
-    /// [`OpenError`]; nothing is exposed.
+    /// [`OpenError`]; no chain is given out. What `observer` was told until then is worth nothing.
     ///
     /// # Cost
     /// Without a sealed state linear in the log; with one, in what was written since.
@@ -377,7 +450,7 @@ impl Local {
             None => (State::new(chain), committer.log().start()),
         };
         let local = Self::assemble(committer.clone(), state, None);
-        *local.read_to.lock() = from;
+        *local.read_to.lock() = ReadTo::at(from);
         local
     }
 
@@ -386,7 +459,7 @@ impl Local {
     /// # Errors
     /// [`OpenError`]; the chain is not to be used.
     pub fn load(&self) -> Result<(), OpenError> {
-        let (chain, from, sealed) = (self.chain(), *self.read_to.lock(), self.position().0);
+        let (chain, from, sealed) = (self.chain(), self.read_to.lock().cursor, self.position().0);
         if from > self.log.durable() {
             return Err(OpenError::RolledBack {
                 chain,
@@ -394,40 +467,114 @@ impl Local {
                 sealed,
             });
         }
-        self.catch_up_from(from)?;
-        if self.position().0 == 0 {
-            Err(OpenError::NotFound { chain })
-        } else {
-            Ok(())
-        }
-    }
-
-    fn catch_up_from(&self, from: Cursor) -> Result<Cursor, OpenError> {
+        self.ends_as_sealed()?;
         let mut state = self.state.write();
-        let (_, end) = replay(
+        let stretch = replay(
             &*self.log,
             &mut state,
-            from,
+            ReadTo::at(from),
             Depth::Heads,
             &mut |_| {},
             &mut |state, commit, heads, metas, placed| {
-                apply(self, state, commit, heads, metas, placed);
+                apply(self, state, &commit, heads, metas, placed);
             },
+            &|_| false,
         )?;
+        if let Some(error) = stretch.failed {
+            return Err(error);
+        }
+        *self.read_to.lock() = stretch.to;
+        let confirmed = state.confirmed();
         drop(state);
-        *self.read_to.lock() = end;
-        Ok(end)
+        if confirmed == 0 {
+            return Err(OpenError::NotFound { chain });
+        }
+        Ok(())
     }
 
-    /// Takes in what another process wrote since, for a store that is open for reading; the position after it.
+    /// The log holds the commit that a sealed state ends with.
+    fn ends_as_sealed(&self) -> Result<(), OpenError> {
+        let last = self.with_state(|state| state.commits.last().copied());
+        let Some((last, seq)) = last.zip(self.position().0.checked_sub(1)) else {
+            return Ok(());
+        };
+        match self.commit_head(&last, seq) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(OpenError::Damaged {
+                chain: self.chain(),
+                seq,
+                at: Location {
+                    file: last.file,
+                    offset: last.frame,
+                },
+                why: "the log does not hold what this store had sealed a state of: it was replaced",
+            }),
+        }
+    }
+
+    /// Takes in what another process wrote since, for a store that is open for reading; the position after it. A writer's state holds it all already.
     ///
     /// # Errors
-    /// As [`Local::open`]; the state stays at the last good commit.
+    /// As [`Local::open`]; the state stays at the last good commit. Nothing is shown before its signature was verified.
     pub fn catch_up(&self) -> Result<Position, OpenError> {
-        self.log.refresh()?;
-        let from = *self.read_to.lock();
-        self.catch_up_from(from)?;
-        Ok(self.position())
+        /// Heads that wait for their signature.
+        const HELD_BYTES_MAX: usize = 32 << 20;
+        if self.log.writable() {
+            return Ok(self.position());
+        }
+        let durable = self.log.refresh()?;
+        let mut state = self.state.write();
+        loop {
+            let from = {
+                let read_to = self.read_to.lock();
+                ReadTo {
+                    cursor: read_to.cursor,
+                    open: read_to.open.clone(),
+                }
+            };
+            let (mut held, held_bytes) = (Vec::new(), Cell::new(0));
+            let stretch = replay(
+                &*self.log,
+                &mut state,
+                from,
+                Depth::Heads,
+                &mut |_| {},
+                &mut |_, commit, heads, metas, placed| {
+                    held_bytes.set(held_bytes.get() + heads.len() + metas.len());
+                    held.push(Held {
+                        commit,
+                        heads: heads.into(),
+                        metas: metas.into(),
+                        placed: *placed,
+                    });
+                },
+                &|_| held_bytes.get() > HELD_BYTES_MAX,
+            );
+            let stretch = match stretch {
+                Ok(stretch) => stretch,
+                Err(error) => {
+                    let confirmed = state.confirmed();
+                    state.rollback_to(confirmed);
+                    return Err(error);
+                }
+            };
+            for held in held {
+                let Held {
+                    commit,
+                    heads,
+                    metas,
+                    placed,
+                } = held;
+                apply(self, &mut state, &commit, &heads, &metas, &placed);
+            }
+            let end = stretch.to.cursor;
+            *self.read_to.lock() = stretch.to;
+            match stretch.failed {
+                Some(error) => return Err(error),
+                None if end >= durable => return Ok(Position(state.confirmed())),
+                None => {}
+            }
+        }
     }
 
     /// Proves the whole chain again from its genesis, from the log alone: no sealed state, no cache, nothing that was believed before.
@@ -442,25 +589,29 @@ impl Local {
     ) -> Result<(Proved, Position, Hash), OpenError> {
         let mut state = State::new(chain);
         let mut confirm = |state: &mut State,
-                           _: &Commit<Verified>,
+                           _: Commit<Verified>,
                            heads: &[u8],
                            metas: &[u8],
                            placed: &Placed| {
             state.confirm_next(placed, heads.len() as u32, metas.len() as u32, |_, _| {});
         };
-        let (proved, _) = replay(
+        let stretch = replay(
             log,
             &mut state,
-            log.start(),
+            ReadTo::at(log.start()),
             depth,
             &mut progress,
             &mut confirm,
+            &|_| false,
         )?;
+        if let Some(error) = stretch.failed {
+            return Err(error);
+        }
         if state.confirmed() == 0 {
             return Err(OpenError::NotFound { chain });
         }
         Ok((
-            proved,
+            stretch.proved,
             Position(state.confirmed()),
             state.root_at(state.confirmed()),
         ))

@@ -110,7 +110,17 @@ impl Local {
         if state.confirmed() == 0 || !state.pending.is_empty() {
             return None;
         }
-        let cursor = (*self.read_to.lock()).max(self.log.durable());
+        let read_to = self.read_to.lock();
+        if read_to.is_within_batch() {
+            return None;
+        }
+        // Only the writer knows that its state holds everything durable; others may have read on for another chain.
+        let cursor = if self.log.writable() {
+            read_to.cursor.max(self.log.durable())
+        } else {
+            read_to.cursor
+        };
+        drop(read_to);
         let mut out = Vec::with_capacity(
             state.table.len() * ROW_BYTES + state.commits.len() * (COMMIT_BYTES + 64) + 4096,
         );
@@ -534,7 +544,12 @@ fn references_hold(state: &State) -> bool {
         (row.author as usize) < state.authors.values().len()
             && (row.lane as usize) < state.lane_ids.values().len()
     };
-    state.table.rows().iter().all(row_holds)
+    let scope_holds = |scope: &Scope| scope.epochs.len() as u64 == u64::from(scope.epoch);
+    state
+        .scopes
+        .iter_confirmed()
+        .all(|(_, scope)| scope_holds(scope))
+        && state.table.rows().iter().all(row_holds)
         && state.commits.iter().all(commit_holds)
         && state
             .table

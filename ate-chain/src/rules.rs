@@ -12,7 +12,7 @@ use crate::commit::{Commit, Event, Verified};
 use crate::error::Reject;
 use crate::event::{Change, Genesis};
 use crate::head::Seen;
-use crate::ids::{CollectionTag, Epoch, RecordKey, Ref, SchemaTag};
+use crate::ids::{CollectionTag, Epoch, LaneId, RecordKey, Ref, SchemaTag};
 use crate::policy::{ReadPolicy, WritePolicy};
 use crate::scope::{EpochFacts, GrantFacts, Scope};
 use crate::state::{Found, LANES_MAX, LaneBook, State};
@@ -50,6 +50,8 @@ pub(crate) struct Effects {
     pub(crate) keys: Vec<Who>,
     pub(crate) scopes: Vec<(RecordKey, Scope)>,
     pub(crate) lane_book: Option<LaneBook>,
+    /// The author's least recently used lane, forgotten in favour of a new one.
+    pub(crate) dropped_lane: Option<LaneId>,
     pub(crate) authority_changed: bool,
 }
 
@@ -269,7 +271,7 @@ impl Check<'_> {
             return Err(Reject::Seen);
         }
         if book.lanes.len() == LANES_MAX {
-            let last_used = |lane: &crate::ids::LaneId| {
+            let last_used = |lane: &LaneId| {
                 self.state
                     .lanes
                     .get(&(head.author, *lane))
@@ -278,10 +280,10 @@ impl Check<'_> {
             let oldest = (0..book.lanes.len())
                 .min_by_key(|&index| last_used(&book.lanes[index]))
                 .expect("the book is full");
-            book.lanes.remove(oldest);
+            self.effects.dropped_lane = Some(book.lanes.remove(oldest));
             book.dropped_at = self.seq;
         }
-        // A dropped lane that returns would find its old memory and be held to it; the drop position guards the rest.
+        // A dropped lane that returns starts anew: no commit of its former life can have seen the drop.
         book.lanes.push(head.lane);
         self.effects.lane_book = Some(book);
         Ok(())
@@ -454,6 +456,9 @@ impl Check<'_> {
                     above: place.scope,
                     ..self.blank(index, event)
                 };
+                if *supersedes != Ref::Absent {
+                    self.last_parent = None;
+                }
                 self.put(*key, row, event, place.scope)
             }
             Change::Update {
@@ -482,12 +487,18 @@ impl Check<'_> {
                     depth: found.depth(),
                     ..self.blank(index, event)
                 };
+                self.last_parent = None;
                 self.target(*key, row, false)
             }
             Change::Introduce(who) => match self.state.keys.get(&who.id()) {
                 Some(known) if known != who => Err(invalid("this key is known with other parts")),
                 Some(_) => Ok(()),
-                None => match self.effects.keys.iter().find(|known| known.id() == who.id()) {
+                None => match self
+                    .effects
+                    .keys
+                    .iter()
+                    .find(|known| known.id() == who.id())
+                {
                     Some(known) if known != who => {
                         Err(invalid("this key is known with other parts"))
                     }
@@ -622,6 +633,10 @@ impl Check<'_> {
             Some(write) => Some(Arc::new(write.clone())),
         };
         self.effects.authority_changed |= event.head.write.is_some();
+        if event.head.read.is_some() {
+            // The resolved parent may hang below this record.
+            self.last_parent = None;
+        }
         if event.head.content.is_none() && schema != found.schema(state) {
             return Err(invalid("a new schema needs new content"));
         }
@@ -739,10 +754,6 @@ impl Check<'_> {
         if self.targets.insert(key, target).is_some() {
             return Err(invalid("a record is targeted twice"));
         }
-        // The resolved parent may hang below what has just changed its scope.
-        if !created || self.state.find(&key).is_some() {
-            self.last_parent = None;
-        }
         self.effects.rows.push((key, row));
         Ok(())
     }
@@ -820,7 +831,11 @@ impl Check<'_> {
         let (mut may_write, mut scope, mut first) = (None, None, None);
         let mut at = *key;
         loop {
-            let target = if in_commit { self.targets.get(&at) } else { None };
+            let target = if in_commit {
+                self.targets.get(&at)
+            } else {
+                None
+            };
             let changed = target.map(|target| &self.effects.rows[target.row].1);
             let created = target.is_some_and(|target| target.created);
             let (flags, depth, parent, policy);

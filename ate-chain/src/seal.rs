@@ -17,8 +17,13 @@ use crate::head::{CommitHead, KeyCommitment, RULE_VERSION, Seen, commit_id};
 use crate::ids::{ChainId, LaneId, RecordKey};
 use crate::keyring::{Keyring, ScopeKeys};
 
+/// Scope, epoch and commitment of one key in a commit head.
+const COMMITMENT_BYTES_MAX: usize = 16 + 5 + 32;
+
 /// A commit that is sealed and hashed but not ordered.
 pub struct Sealed {
+    /// The chain that every body is bound to.
+    pub(crate) chain: ChainId,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) salt: Salt,
     pub(crate) commitments: Vec<KeyCommitment>,
@@ -51,6 +56,7 @@ impl Sealed {
             + self.metas.len()
             + self.contents.len()
             + 8 * self.content_bytes.len()
+            + COMMITMENT_BYTES_MAX * self.commitments.len()
             + 512
     }
 
@@ -68,6 +74,7 @@ impl Sealed {
         order_time_ms: u64,
     ) -> Placing {
         let Self {
+            chain: _,
             keyring,
             salt,
             commitments,
@@ -153,6 +160,7 @@ impl Draft {
             ..
         } = sealer;
         Ok(Sealed {
+            chain,
             keyring: author.keyring,
             salt,
             commitments,

@@ -122,6 +122,10 @@ impl Source<Outcome> for Answer {
         if !self.cared_for {
             self.cared_for = true;
             self.committer.call();
+            // Without a thread of the store the call has written it.
+            if let Some(outcome) = self.slot.take() {
+                return Poll::Ready(outcome);
+            }
         }
         Poll::Pending
     }

@@ -221,6 +221,9 @@ impl State {
             seen: head.seen,
         };
         self.lanes.propose(seq, (head.author, head.lane), lane);
+        if let Some(dropped) = effects.dropped_lane {
+            self.lanes.propose_removal(seq, (head.author, dropped));
+        }
         if let Some(book) = effects.lane_book {
             self.lane_books.propose(seq, head.author, Arc::new(book));
         }

@@ -11,10 +11,18 @@ struct World {
 async fn main() -> ate::Result<()> {
     let store = Store::open("ate-data").await?;
     let chain = store.chain("universe").await?;
-    let hello = chain.add(World { commandment: "Hello".into() }).await?;
+    let hello = chain
+        .add(World {
+            commandment: "Hello".into(),
+        })
+        .await?;
     #[expect(clippy::print_stdout, reason = "an example shows what it does")]
     {
-        println!("{} from {} records", chain.get(&hello).await?.commandment, chain.all::<World>().len());
+        println!(
+            "{} from {} records",
+            chain.get(&hello).await?.commandment,
+            chain.all::<World>().len()
+        );
     }
     Ok(())
 }

@@ -11,7 +11,11 @@ struct Account {
 }
 
 fn account(number: i64) -> Account {
-    Account { email: format!("user{number}@example.org"), balance: number, tags: vec!["a".into(), number.to_string()] }
+    Account {
+        email: format!("user{number}@example.org"),
+        balance: number,
+        tags: vec!["a".into(), number.to_string()],
+    }
 }
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -31,11 +35,20 @@ fn what_was_written_is_there_after_reopening() -> Outcome {
             tx.add(&account(number))?;
         }
         let receipt = tx.commit().wait()?;
-        chain.put("settings/theme", Json::new(r#"{"dark": true}"#)?).wait()?;
-        chain.put("settings/theme", Json::new(r#"{"dark": false}"#)?).wait()?;
+        chain
+            .put("settings/theme", Json::new(r#"{"dark": true}"#)?)
+            .wait()?;
+        chain
+            .put("settings/theme", Json::new(r#"{"dark": false}"#)?)
+            .wait()?;
         chain.put("settings/font", Json::new("1")?).wait()?;
         chain.remove::<Json>("settings/font").wait()?;
-        assert_eq!(receipt.root, chain.root_at(receipt.position).expect("it was just reached"));
+        assert_eq!(
+            receipt.root,
+            chain
+                .root_at(receipt.position)
+                .expect("it was just reached")
+        );
         store.close().wait()?;
         (dao.key(), chain.root(), chain.position())
     };
@@ -46,10 +59,16 @@ fn what_was_written_is_there_after_reopening() -> Outcome {
         assert_eq!((chain.root(), chain.position()), (root, position));
         assert_eq!(*chain.get(key).wait()?, account(1));
         assert_eq!(chain.all::<Account>().len(), 999);
-        assert_eq!(chain.get::<Json>("settings/theme").wait()?.as_str(), r#"{"dark": false}"#);
+        assert_eq!(
+            chain.get::<Json>("settings/theme").wait()?.as_str(),
+            r#"{"dark": false}"#
+        );
         assert_eq!(chain.names("settings/")?.len(), 1);
         let was = chain.as_of(Position(position.0 - 3));
-        assert_eq!(was.get::<Json>("settings/theme").wait()?.as_str(), r#"{"dark": true}"#);
+        assert_eq!(
+            was.get::<Json>("settings/theme").wait()?.as_str(),
+            r#"{"dark": true}"#
+        );
         assert!(was.get::<Json>("settings/font").wait().is_err());
         let verified = store.verify(&chain.id(), Depth::Deep, |_| {})?;
         assert_eq!((verified.position, verified.root), (position, root));
@@ -64,7 +83,10 @@ fn a_second_writer_is_refused_and_a_reader_follows() -> Outcome {
     let store = Store::open(dir.path()).wait()?;
     let chain = store.chain("live").wait()?;
     chain.put("a", Json::new("1")?).wait()?;
-    let error = Store::open(dir.path()).wait().map(drop).expect_err("one writer");
+    let error = Store::open(dir.path())
+        .wait()
+        .map(drop)
+        .expect_err("one writer");
     assert_eq!(error.kind(), ErrorKind::Locked);
     let reader = Store::builder(dir.path()).read_only().open().wait()?;
     let seen = reader.existing_chain("live").wait()?;
@@ -75,7 +97,11 @@ fn a_second_writer_is_refused_and_a_reader_follows() -> Outcome {
     assert_eq!(seen.get::<Json>("a").wait()?.as_str(), "2");
     assert_eq!(seen.names("")?.len(), 2);
     assert_eq!(seen.root(), chain.root());
-    let refused = seen.put("c", Json::new("4")?).wait().map(drop).expect_err("a reader does not write");
+    let refused = seen
+        .put("c", Json::new("4")?)
+        .wait()
+        .map(drop)
+        .expect_err("a reader does not write");
     assert_eq!(ate::Error::from(refused).kind(), ErrorKind::Denied);
     Ok(())
 }
@@ -86,18 +112,29 @@ fn conflicts_hand_the_transaction_back() -> Outcome {
     let chain = store.chain("bank").wait()?;
     let anna = chain.add(account(10)).wait()?;
     let tx = chain.begin();
-    tx.update(&anna, |account: &mut Account| account.balance -= 5).wait()?;
+    tx.update(&anna, |account: &mut Account| account.balance -= 5)
+        .wait()?;
     tx.add(&account(77))?;
-    chain.update(&anna, |account: &mut Account| account.balance += 100).wait()?;
-    let Err(ate::CommitError::Conflict(conflict)) = tx.commit().wait() else { panic!("a conflict") };
+    chain
+        .update(&anna, |account: &mut Account| account.balance += 100)
+        .wait()?;
+    let Err(ate::CommitError::Conflict(conflict)) = tx.commit().wait() else {
+        panic!("a conflict")
+    };
     assert_eq!(conflict.records()[0].key, anna.key().raw());
     assert_eq!(chain.all::<Account>().len(), 1, "nothing of it was written");
-    assert!(matches!(chain.put_if(&anna, account(1), Expect::Version(anna.version())).wait(), Err(ate::CommitError::NotAtVersion { .. })));
+    assert!(matches!(
+        chain
+            .put_if(&anna, account(1), Expect::Version(anna.version()))
+            .wait(),
+        Err(ate::CommitError::NotAtVersion { .. })
+    ));
     let key = anna.key();
     let (left, receipt) = chain
         .transact(move |tx| async move {
             let from = tx.get::<Account>(key).await?;
-            tx.update(key, |account: &mut Account| account.balance -= 5).await?;
+            tx.update(key, |account: &mut Account| account.balance -= 5)
+                .await?;
             Ok(from.balance - 5)
         })
         .wait()?;
@@ -118,16 +155,28 @@ fn a_second_identity_reads_what_it_was_granted_and_nothing_else() -> Outcome {
     let error = as_bob.get(&shut).wait().map(drop).expect_err("not for Bob");
     assert_eq!(ate::Error::from(error).kind(), ErrorKind::Denied);
     assert!(as_bob.peek(&shut).is_none());
-    let refused = as_bob.update(&open, |account: &mut Account| account.balance = 0).wait().map(drop).expect_err("Bob may not write");
+    let refused = as_bob
+        .update(&open, |account: &mut Account| account.balance = 0)
+        .wait()
+        .map(drop)
+        .expect_err("Bob may not write");
     assert_eq!(ate::Error::from(refused).kind(), ErrorKind::Denied);
     chain.share::<Account>(&shut, bob.who()).wait()?;
     assert_eq!(*as_bob.get(&shut).wait()?, account(2));
     chain.unshare::<Account>(&shut, &[]).wait()?;
-    chain.update(&shut, |account: &mut Account| account.balance = 99).wait()?;
+    chain
+        .update(&shut, |account: &mut Account| account.balance = 99)
+        .wait()?;
     let error = as_bob.get(&shut).wait().map(drop).expect_err("cut off");
     assert_eq!(ate::Error::from(error).kind(), ErrorKind::Denied);
-    let shared = chain.add(account(5)).readable_by([bob.who()]).writable_by([bob.who()]).wait()?;
-    as_bob.update(&shared, |account: &mut Account| account.balance = 6).wait()?;
+    let shared = chain
+        .add(account(5))
+        .readable_by([bob.who()])
+        .writable_by([bob.who()])
+        .wait()?;
+    as_bob
+        .update(&shared, |account: &mut Account| account.balance = 6)
+        .wait()?;
     assert_eq!(chain.get(&shared).wait()?.balance, 6);
     Ok(())
 }

@@ -44,7 +44,10 @@ pub struct Mix(
 
 impl Mix {
     /// The next number.
-    #[expect(clippy::should_implement_trait, reason = "a generator of numbers, not an iterator over them")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a generator of numbers, not an iterator over them"
+    )]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -54,7 +57,9 @@ impl Mix {
     }
 
     fn text(&mut self, length: usize) -> String {
-        (0..length).map(|_| char::from(b"etaoin shrdlucmfwypvbgk "[(self.next() % 24) as usize])).collect()
+        (0..length)
+            .map(|_| char::from(b"etaoin shrdlucmfwypvbgk "[(self.next() % 24) as usize]))
+            .collect()
     }
 }
 
@@ -76,14 +81,21 @@ pub fn now() -> Instant {
 /// Prints one row of results.
 #[expect(clippy::print_stdout, reason = "the rows are the output")]
 pub fn row(name: &str, value: f64, unit: &str, note: &str) {
-    let shown = if value >= 1000.0 { format!("{value:.0}") } else { format!("{value:.2}") };
+    let shown = if value >= 1000.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    };
     println!("{name:<34} {shown:>12} {unit:<12} {note}");
 }
 
 /// The value below which `percent` of the sorted samples lie.
 #[must_use]
 pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+    sorted
+        .get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or_default()
 }
 
 /// Resident memory of this process in bytes; 0 where the system does not tell.
@@ -91,5 +103,7 @@ pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 pub fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+    line.and_then(|line| line.split_whitespace().nth(1))
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .map_or(0, |kib| kib * 1024)
 }

@@ -27,7 +27,9 @@ pub(crate) fn fill(chain: &Chain, count: u64, in_flight: usize) -> Result<(), Er
             waiting.pop_front().expect("just pushed").wait()?;
         }
     }
-    waiting.into_iter().try_for_each(|pending| pending.wait().map(drop))?;
+    waiting
+        .into_iter()
+        .try_for_each(|pending| pending.wait().map(drop))?;
     Ok(())
 }
 
@@ -46,7 +48,9 @@ fn rate(bench: &Bench, name: &str, threads: usize) -> Result<f64, Error> {
                 scope.spawn(move || -> Outcome {
                     while start.elapsed() < bench.length {
                         let tx = chain.begin();
-                        samples.iter().try_for_each(|sample| tx.add(sample).map(drop))?;
+                        samples
+                            .iter()
+                            .try_for_each(|sample| tx.add(sample).map(drop))?;
                         tx.commit().wait()?;
                         done.fetch_add(PER_COMMIT, std::sync::atomic::Ordering::Relaxed);
                     }
@@ -54,14 +58,26 @@ fn rate(bench: &Bench, name: &str, threads: usize) -> Result<f64, Error> {
                 })
             })
             .collect();
-        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a worker panicked")?)
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_| "a worker panicked")?)
     })?;
     Ok(done.into_inner() as f64 / start.elapsed().as_secs_f64())
 }
 
 pub(crate) fn bulk(bench: &Bench) -> Outcome {
-    row("1000 records a commit", rate(bench, "bulk", 1)?, "records/s", "one after the other");
-    row("… 2 commits in flight", rate(bench, "bulk2", 2)?, "records/s", "two threads");
+    row(
+        "1000 records a commit",
+        rate(bench, "bulk", 1)?,
+        "records/s",
+        "one after the other",
+    );
+    row(
+        "… 2 commits in flight",
+        rate(bench, "bulk2", 2)?,
+        "records/s",
+        "two threads",
+    );
     Ok(())
 }
 
@@ -82,23 +98,41 @@ pub(crate) fn bytes(bench: &Bench) -> Outcome {
             if bulk {
                 fill(&chain, count, 1)?;
             } else {
-                (0..count).try_for_each(|number| chain.add(Sample::new(number)).wait().map(drop))?;
+                (0..count)
+                    .try_for_each(|number| chain.add(Sample::new(number)).wait().map(drop))?;
             }
             store.close().wait()?;
             // Only the log: snapshots are a cache.
             let names: Vec<String> = ate_log::Storage::list(&ate_log::FileStorage::new(&dir))?;
             let segments = names.iter().filter(|name| name.ends_with(".seg"));
-            Ok(segments.map(|name| dir.join(name).metadata().map(|meta| meta.len())).sum::<Result<u64, _>>()?)
+            Ok(segments
+                .map(|name| dir.join(name).metadata().map(|meta| meta.len()))
+                .sum::<Result<u64, _>>()?)
         };
         let first = size(1)?;
         Ok((size(count)? - first) as f64 / count as f64)
     };
     let body = ate::view::encode(&Sample::new(5))?.len();
-    row("bytes on disk, bulk", grow("bytes", 100_000, true)?, "B/record", &format!("body {body} B; log only"));
-    row("bytes on disk, lone commits", grow("lone-bytes", 1000, false)?, "B/commit", "log only");
+    row(
+        "bytes on disk, bulk",
+        grow("bytes", 100_000, true)?,
+        "B/record",
+        &format!("body {body} B; log only"),
+    );
+    row(
+        "bytes on disk, lone commits",
+        grow("lone-bytes", 1000, false)?,
+        "B/commit",
+        "log only",
+    );
     let dir = bench.fresh("empty")?;
     drop(Store::open(&dir).wait()?);
-    row("empty store", used(&dir)? as f64 / 1024.0, "KiB", "all files");
+    row(
+        "empty store",
+        used(&dir)? as f64 / 1024.0,
+        "KiB",
+        "all files",
+    );
     Ok(())
 }
 
@@ -116,8 +150,14 @@ pub(crate) fn bodies(bench: &Bench) -> Outcome {
         }
         tx.commit().wait()?;
     }
-    row("1 MiB bodies, written", f64::from(count) / start.elapsed().as_secs_f64(), "MiB/s", "4 a commit");
-    let keys = chain.children::<Json, Json>(ate::Key::from_raw(ate::RecordKey::ROOT), Json::NAME)?;
+    row(
+        "1 MiB bodies, written",
+        f64::from(count) / start.elapsed().as_secs_f64(),
+        "MiB/s",
+        "4 a commit",
+    );
+    let keys =
+        chain.children::<Json, Json>(ate::Key::from_raw(ate::RecordKey::ROOT), Json::NAME)?;
     let (start, mut count) = (now(), 0u32);
     for key in keys.iter().cycle() {
         if start.elapsed() > bench.length / 2 {
@@ -126,6 +166,11 @@ pub(crate) fn bodies(bench: &Bench) -> Outcome {
         chain.document::<Json>(key)?;
         count += 1;
     }
-    row("1 MiB bodies, read", f64::from(count) / start.elapsed().as_secs_f64(), "MiB/s", "hashed, opened, checked as JSON");
+    row(
+        "1 MiB bodies, read",
+        f64::from(count) / start.elapsed().as_secs_f64(),
+        "MiB/s",
+        "hashed, opened, checked as JSON",
+    );
     Ok(())
 }

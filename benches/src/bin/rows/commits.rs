@@ -11,7 +11,11 @@ use crate::{Bench, Outcome};
 /// The median time of one hybrid signature and of one append with sync of a small group.
 fn floor(bench: &Bench) -> Result<(Duration, Duration), Box<dyn std::error::Error + Send + Sync>> {
     let identity = ate::Identity::from_seed(&ate::Seed::from_bytes([1; 32]));
-    let mut signatures: Vec<Duration> = (0..2000).map(|number: u32| timed(|| identity.sign(ate_crypto::Purpose::Batch, &number.to_le_bytes())).1).collect();
+    let mut signatures: Vec<Duration> = (0..2000)
+        .map(|number: u32| {
+            timed(|| identity.sign(ate_crypto::Purpose::Batch, &number.to_le_bytes())).1
+        })
+        .collect();
     signatures.sort_unstable();
     let storage = std::sync::Arc::new(ate_log::FileStorage::new(bench.fresh("floor")?));
     let log = ate_log::FileLog::open(storage, ate_log::LogOptions::new([1; 16]))?;
@@ -20,7 +24,12 @@ fn floor(bench: &Bench) -> Result<(Duration, Duration), Box<dyn std::error::Erro
     let mut syncs = Vec::new();
     for number in 0..2000 {
         let parts: [&[u8]; 1] = [&body];
-        let entry = ate_log::Entry { kind: ate_log::FrameKind::Proof, stream: ate_log::StreamId([2; 32]), number, parts: &parts };
+        let entry = ate_log::Entry {
+            kind: ate_log::FrameKind::Proof,
+            stream: ate_log::StreamId([2; 32]),
+            number,
+            parts: &parts,
+        };
         let (outcome, time) = timed(|| log.append(&[entry], &mut placed).and_then(|()| log.sync()));
         outcome?;
         syncs.push(time);
@@ -45,7 +54,9 @@ pub(crate) fn lone(bench: &Bench) -> Outcome {
     times.sort_unstable();
     let (p50, p99) = (percentile(&times, 50), percentile(&times, 99));
     let extra = p50.saturating_sub(signature + sync);
-    let note = format!("p50 {p50:?} p99 {p99:?}; signature {signature:?} + append and sync {sync:?}; the rest {extra:?}");
+    let note = format!(
+        "p50 {p50:?} p99 {p99:?}; signature {signature:?} + append and sync {sync:?}; the rest {extra:?}"
+    );
     row("lone committer", rate, "commits/s", &note);
     Ok(())
 }
@@ -71,9 +82,17 @@ pub(crate) fn threads(bench: &Bench) -> Outcome {
                 })
             })
             .collect();
-        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a worker panicked")?)
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_| "a worker panicked")?)
     })?;
-    report(&store, &before, "64 committers, threads", done.load(Ordering::Relaxed), start.elapsed());
+    report(
+        &store,
+        &before,
+        "64 committers, threads",
+        done.load(Ordering::Relaxed),
+        start.elapsed(),
+    );
     Ok(())
 }
 
@@ -89,7 +108,9 @@ pub(crate) fn tasks(bench: &Bench) -> Outcome {
         let store = bench.store("tasks")?;
         let chain = store.chain("bench").wait()?;
         chain.add(Sample::new(0)).wait()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .build()?;
         let (done, start) = (std::sync::Arc::new(AtomicU64::new(0)), now());
         let before = store.info();
         runtime.block_on(async {
@@ -112,7 +133,13 @@ pub(crate) fn tasks(bench: &Bench) -> Outcome {
             }
             Outcome::Ok(())
         })?;
-        report(&store, &before, &format!("{count} committers, tasks"), done.load(Ordering::Relaxed), start.elapsed());
+        report(
+            &store,
+            &before,
+            &format!("{count} committers, tasks"),
+            done.load(Ordering::Relaxed),
+            start.elapsed(),
+        );
     }
     Ok(())
 }

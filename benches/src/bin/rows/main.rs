@@ -30,7 +30,10 @@ impl Bench {
         Ok(dir)
     }
 
-    pub(crate) fn store(&self, name: &str) -> Result<Store, Box<dyn std::error::Error + Send + Sync>> {
+    pub(crate) fn store(
+        &self,
+        name: &str,
+    ) -> Result<Store, Box<dyn std::error::Error + Send + Sync>> {
         Ok(Store::open(self.fresh(name)?).wait()?)
     }
 }
@@ -58,13 +61,30 @@ fn main() -> Outcome {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--dir" => dir = arguments.next().ok_or("--dir needs a directory")?.into(),
-            "--seconds" => seconds = arguments.next().ok_or("--seconds needs a number")?.parse()?,
+            "--seconds" => {
+                seconds = arguments
+                    .next()
+                    .ok_or("--seconds needs a number")?
+                    .parse()?
+            }
             row if ROWS.iter().any(|(name, _)| *name == row) => chosen.push(argument),
-            other => return Err(format!("no row `{other}`; there are {}", ROWS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" ")).into()),
+            other => {
+                return Err(format!(
+                    "no row `{other}`; there are {}",
+                    ROWS.iter()
+                        .map(|(name, _)| *name)
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                )
+                .into());
+            }
         }
     }
     std::fs::create_dir_all(&dir)?;
-    let bench = Bench { dir: dir.clone(), length: Duration::from_secs(seconds) };
+    let bench = Bench {
+        dir: dir.clone(),
+        length: Duration::from_secs(seconds),
+    };
     for (name, run) in ROWS {
         if chosen.is_empty() || chosen.iter().any(|wanted| wanted == name) {
             run(&bench)?;

@@ -20,7 +20,11 @@ pub(crate) fn open(bench: &Bench) -> Outcome {
     let dir = filled(bench)?;
     let mut times = Vec::new();
     for _ in 0..5 {
-        let (chain, time) = timed(|| Store::open(&dir).wait().and_then(|store| store.chain("bench").wait().map(|chain| (store, chain))));
+        let (chain, time) = timed(|| {
+            Store::open(&dir)
+                .wait()
+                .and_then(|store| store.chain("bench").wait().map(|chain| (store, chain)))
+        });
         let (store, chain) = chain?;
         times.push(time);
         let keys = chain.all::<Sample>();
@@ -28,7 +32,12 @@ pub(crate) fn open(bench: &Bench) -> Outcome {
         store.close().wait()?;
     }
     times.sort_unstable();
-    row("open 1 M records", percentile(&times, 50).as_secs_f64() * 1e3, "ms", "from the sealed snapshot, median of 5");
+    row(
+        "open 1 M records",
+        percentile(&times, 50).as_secs_f64() * 1e3,
+        "ms",
+        "from the sealed snapshot, median of 5",
+    );
     let dir = bench.fresh("empty-open")?;
     drop(Store::open(&dir).wait()?);
     let mut times = Vec::new();
@@ -38,7 +47,12 @@ pub(crate) fn open(bench: &Bench) -> Outcome {
         drop(store?);
     }
     times.sort_unstable();
-    row("open an empty store", percentile(&times, 50).as_secs_f64() * 1e3, "ms", "median of 20");
+    row(
+        "open an empty store",
+        percentile(&times, 50).as_secs_f64() * 1e3,
+        "ms",
+        "median of 20",
+    );
     Ok(())
 }
 
@@ -46,11 +60,23 @@ pub(crate) fn verify(bench: &Bench) -> Outcome {
     let dir = filled(bench)?;
     let store = Store::builder(&dir).read_only().open().wait()?;
     let id = store.chains()?[0].id;
-    for (depth, shown) in [(Depth::Heads, "heads"), (Depth::Bodies, "heads and bodies"), (Depth::Deep, "every signature")] {
+    for (depth, shown) in [
+        (Depth::Heads, "heads"),
+        (Depth::Bodies, "heads and bodies"),
+        (Depth::Deep, "every signature"),
+    ] {
         let (verified, time) = timed(|| store.verify(&id, depth, |_| {}));
         let proved = verified?.proved;
-        let note = format!("{shown}; {} signatures for {} proofs; one core", proved.signatures, proved.proofs);
-        row("verify from genesis, bulk", proved.events as f64 / time.as_secs_f64(), "events/s", &note);
+        let note = format!(
+            "{shown}; {} signatures for {} proofs; one core",
+            proved.signatures, proved.proofs
+        );
+        row(
+            "verify from genesis, bulk",
+            proved.events as f64 / time.as_secs_f64(),
+            "events/s",
+            &note,
+        );
     }
     let store = bench.store("verify-lone")?;
     let chain = store.chain("bench").wait()?;
@@ -60,8 +86,16 @@ pub(crate) fn verify(bench: &Bench) -> Outcome {
     for depth in [Depth::Heads, Depth::Deep] {
         let (verified, time) = timed(|| store.verify(&chain.id(), depth, |_| {}));
         let proved = verified?.proved;
-        let note = format!("{depth:?}; {} signatures for {} proofs; one core", proved.signatures, proved.proofs);
-        row("verify from genesis, lone commits", proved.events as f64 / time.as_secs_f64(), "events/s", &note);
+        let note = format!(
+            "{depth:?}; {} signatures for {} proofs; one core",
+            proved.signatures, proved.proofs
+        );
+        row(
+            "verify from genesis, lone commits",
+            proved.events as f64 / time.as_secs_f64(),
+            "events/s",
+            &note,
+        );
     }
     Ok(())
 }
@@ -72,12 +106,27 @@ pub(crate) fn memory(bench: &Bench) -> Outcome {
     let store = Store::open(&dir).wait()?;
     let chain = store.chain("bench").wait()?;
     let opened = resident_bytes();
-    row("memory, 1 M records", chain.local().memory_bytes() as f64 / RECORDS as f64, "B/record", "rows, index, commits, tree");
+    row(
+        "memory, 1 M records",
+        chain.local().memory_bytes() as f64 / RECORDS as f64,
+        "B/record",
+        "rows, index, commits, tree",
+    );
     let per_record = opened.saturating_sub(before) as f64 / RECORDS as f64;
-    row("… resident growth by opening", per_record, "B/record", &format!("process {} MiB", opened >> 20));
+    row(
+        "… resident growth by opening",
+        per_record,
+        "B/record",
+        &format!("process {} MiB", opened >> 20),
+    );
     for key in chain.all::<Sample>() {
         chain.get(key).wait()?;
     }
-    row("… after reading all", (resident_bytes() >> 20) as f64, "MiB", &format!("cache {} MiB of a 64 MiB budget", chain.cache_bytes() >> 20));
+    row(
+        "… after reading all",
+        (resident_bytes() >> 20) as f64,
+        "MiB",
+        &format!("cache {} MiB of a 64 MiB budget", chain.cache_bytes() >> 20),
+    );
     Ok(())
 }

@@ -27,7 +27,14 @@ fn reads(bench: &Bench, chain: &Chain, keys: &[Key<Sample>], threads: u64) -> Re
                 })
             })
             .collect();
-        workers.into_iter().map(|worker| worker.join().map_err(|_| Error::from("a worker panicked"))?).sum::<Result<u64, Error>>()
+        workers
+            .into_iter()
+            .map(|worker| {
+                worker
+                    .join()
+                    .map_err(|_| Error::from("a worker panicked"))?
+            })
+            .sum::<Result<u64, Error>>()
     })?;
     Ok(done as f64 / start.elapsed().as_secs_f64())
 }
@@ -46,15 +53,26 @@ pub(crate) fn read(bench: &Bench) -> Outcome {
             let chain = store.chain("bench").wait()?;
             let keys = chain.all::<Sample>();
             for threads in [1, 2] {
-                row(&format!("read, opened and decoded, {shown} k"), reads(bench, &chain, &keys, threads)?, "reads/s", &format!("{threads} threads, nothing cached"));
+                row(
+                    &format!("read, opened and decoded, {shown} k"),
+                    reads(bench, &chain, &keys, threads)?,
+                    "reads/s",
+                    &format!("{threads} threads, nothing cached"),
+                );
             }
         }
         let store = Store::builder(&dir).cache_bytes(1 << 30).open().wait()?;
         let chain = store.chain("bench").wait()?;
         let keys = chain.all::<Sample>();
-        keys.iter().try_for_each(|key| chain.get(*key).wait().map(drop))?;
+        keys.iter()
+            .try_for_each(|key| chain.get(*key).wait().map(drop))?;
         for threads in [1, 2] {
-            row(&format!("typed read by key, {shown} k"), reads(bench, &chain, &keys, threads)?, "reads/s", &format!("{threads} threads, resident"));
+            row(
+                &format!("typed read by key, {shown} k"),
+                reads(bench, &chain, &keys, threads)?,
+                "reads/s",
+                &format!("{threads} threads, resident"),
+            );
         }
     }
     Ok(())
