@@ -13,7 +13,7 @@ use ate_log::{Cursor, Frame, FrameKind, Location, Log, Placed};
 
 use crate::commit::{Commit, PART_CONTENTS, PART_HEADS, PART_METAS, Verified};
 use crate::committer::{Committer, apply};
-use crate::error::OpenError;
+use crate::error::{OpenError, ReadError};
 use crate::event::Change;
 use crate::ids::{ChainId, LaneId, Position};
 use crate::local::Local;
@@ -506,6 +506,10 @@ impl Local {
         };
         match self.commit_head(&last, seq) {
             Ok(_) => Ok(()),
+            // Nothing is known about bytes that the disk did not give.
+            Err(ReadError::Log(source @ ate_log::ReadError::Io { .. })) => {
+                Err(OpenError::Log(source))
+            }
             Err(_) => Err(OpenError::Damaged {
                 chain: self.chain(),
                 seq,
