@@ -255,7 +255,9 @@ fn log_kind(error: &ate_log::OpenError) -> ErrorKind {
         OpenError::Locked { .. } => ErrorKind::Locked,
         OpenError::NotFound { .. } => ErrorKind::NotFound,
         OpenError::NewerFormat { .. } | OpenError::UnknownFrame { .. } => ErrorKind::NewerSchema,
-        OpenError::NotADirectory { .. } | OpenError::Io { .. } => ErrorKind::Io,
+        OpenError::NotADirectory { .. } | OpenError::DiskFull { .. } | OpenError::Io { .. } => {
+            ErrorKind::Io
+        }
         _ => ErrorKind::Damaged,
     }
 }

@@ -1,0 +1,172 @@
+//! A storage call fails at every place of a scripted run, once or for good: a full disk, a broken one, one that is read-only, a write
+//! that stops half-way. There is no false acknowledgement, the error says what it is, reading goes on, and opening again works.
+//!
+//! By default each call fails in one way, another one for each; `ATE_FAULT_ALL=1` tries all.
+
+mod fault;
+
+use std::sync::Arc;
+
+use ate::log::{Fault, FaultyStorage, Loss, LossyStorage, Storage};
+use ate::{Error, ErrorKind, Json, Store};
+use fault::{Oracle, Session, World, content, is_full};
+
+/// What became of the runs.
+#[derive(Default, Debug)]
+struct Tally {
+    runs: usize,
+    opens_failed: usize,
+    full: usize,
+    poisoned: usize,
+    others: usize,
+    unnoticed: usize,
+}
+
+/// Everything acknowledged is shown by the store that has just failed.
+fn reads_go_on(store: &Store, oracle: &Oracle, context: &str) {
+    for (name, known) in oracle.chains.iter().filter(|(_, known)| known.acknowledged > 0) {
+        let chain = store.existing_chain(name).wait().unwrap_or_else(|error| panic!("{context}: {name}: {error:?}"));
+        assert_eq!(chain.position().0 as usize, known.acknowledged, "{context}: {name} shows what is not acknowledged");
+        let shown = content(&chain).unwrap_or_else(|error| panic!("{context}: {name}: {error:?}"));
+        assert_eq!(shown, known.states[known.acknowledged - 1].content, "{context}: {name}");
+    }
+}
+
+/// One more commit to the store that failed with `error`, now that the storage works again.
+fn writes_as_promised(store: &Store, error: &Error, context: &str) -> Result<(), Error> {
+    let chain = store.chain("after").wait()?;
+    let value = Json::new(r#"{"after": "the failure"}"#).expect("JSON");
+    let answer = chain.put("after", value).wait().map(drop).map_err(Error::from);
+    match (error.kind(), &answer) {
+        (ErrorKind::Poisoned | ErrorKind::Unknown, Err(next)) => {
+            assert_eq!(next.kind(), ErrorKind::Poisoned, "{context}: after {error:?}: {next:?}");
+        }
+        (ErrorKind::Poisoned | ErrorKind::Unknown, Ok(())) => panic!("{context}: wrote on after {error:?}"),
+        (_, Err(next)) if is_full(error) => panic!("{context}: space again, but {next:?}"),
+        _ => {}
+    }
+    answer
+}
+
+fn fail(world: &World, call: u64, fault: Fault, is_for_good: bool, tally: &mut Tally) {
+    let context = format!("{fault:?} at call {call}{}", if is_for_good { " and ever after" } else { "" });
+    let disk = LossyStorage::new();
+    let storage = FaultyStorage::new(Arc::new(disk.clone()));
+    if is_for_good {
+        storage.fail_from(call, fault);
+    } else {
+        storage.fail_once(call, fault);
+    }
+    let mut session = Session::new(world, Arc::new(storage.clone()));
+    let outcome = session.run();
+    storage.heal();
+    tally.runs += 1;
+    let mut oracle = session.oracle.clone();
+    match (&outcome, &session.store) {
+        (Ok(()), _) => tally.unnoticed += 1,
+        (Err(error), store) => {
+            let kind = error.kind();
+            assert!(
+                matches!(kind, ErrorKind::Io | ErrorKind::Unknown | ErrorKind::Poisoned),
+                "{context}: {kind:?} is not what happened: {error:?}"
+            );
+            match store {
+                None => tally.opens_failed += 1,
+                Some(_) if is_full(error) => tally.full += 1,
+                Some(_) if kind == ErrorKind::Io => tally.others += 1,
+                Some(_) => tally.poisoned += 1,
+            }
+            if let Some(store) = store {
+                reads_go_on(store, &oracle, &context);
+                let written = writes_as_promised(store, error, &context).is_ok();
+                oracle.after(written);
+            }
+        }
+    }
+    // The power goes now, or it does not.
+    for loss in [Loss::Everything, Loss::Random { seed: call }] {
+        let left: Arc<dyn Storage> = Arc::new(LossyStorage::from_image(disk.image_after_cut(loss)));
+        opens_again(world, left, &oracle, &format!("{context}, {loss:?}"));
+    }
+    session.store = None;
+    opens_again(world, Arc::new(storage), &oracle, &context);
+}
+
+fn opens_again(world: &World, storage: Arc<dyn Storage>, oracle: &Oracle, context: &str) {
+    let store = world.open(storage).unwrap_or_else(|error| panic!("{context}: does not open again: {error:?}"));
+    oracle.judge(world, &store, context);
+    let chain = store.chain("bank").wait().unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    let value = Json::new("1").expect("JSON");
+    chain.put("again", value).wait().unwrap_or_else(|error| panic!("{context}: {error:?}"));
+}
+
+#[test]
+fn a_call_that_fails_never_makes_a_false_acknowledgement() {
+    let world = World::new();
+    let quiet = FaultyStorage::new(Arc::new(LossyStorage::new()));
+    let mut session = Session::new(&world, Arc::new(quiet.clone()));
+    session.run().expect("without a fault all goes well");
+    let calls = quiet.calls();
+    assert!(calls > 100, "{calls}");
+    let mut tally = Tally::default();
+    for call in 1..=calls {
+        let ways = Fault::ALL.into_iter().flat_map(|fault| [(fault, false), (fault, true)]);
+        let ways: Vec<(Fault, bool)> = if std::env::var_os("ATE_FAULT_ALL").is_some() {
+            ways.collect()
+        } else {
+            // Neighbouring calls are alike: what one of them skips, the next one tries.
+            ways.cycle().skip(call as usize * 3).take(1).collect()
+        };
+        for (fault, is_for_good) in ways {
+            fail(&world, call, fault, is_for_good, &mut tally);
+        }
+    }
+    println!("{calls} calls: {tally:?}");
+    assert!(tally.opens_failed > 5 && tally.poisoned > 10, "{tally:?}");
+    assert!(tally.unnoticed < tally.runs / 2, "{tally:?}");
+}
+
+/// Writes until the next commit needs a new segment, has that one fail for want of space from its call `nth` on, and goes on with space.
+/// `true` if it was refused as promised.
+fn full_for_a_while(world: &World, nth: u64) -> bool {
+    let disk = LossyStorage::new();
+    let storage = FaultyStorage::new(Arc::new(disk.clone()));
+    let store = world.open(Arc::new(storage.clone())).expect("nothing stands in the way");
+    let chain = store.chain("bank").wait().expect("nothing stands in the way");
+    let put = |label: u64| {
+        let value = Json::new(fault::text(label, 200_000)).expect("JSON");
+        chain.put(format!("document {label}").as_str(), value).wait().map(drop).map_err(Error::from)
+    };
+    // The first segment has one MiB.
+    (0..5).for_each(|label| put(label).expect("nothing stands in the way"));
+    let before = chain.root();
+    storage.fail_from(storage.calls() + nth, Fault::NoSpace);
+    let error = put(5).expect_err("there is no space");
+    assert_eq!(chain.root(), before, "nothing of it is visible: {error:?}");
+    storage.heal();
+    let is_refused = is_full(&error);
+    if is_refused {
+        assert!(error.to_string().contains("full"), "{error}");
+        put(5).expect("there is space again");
+        put(6).expect("there is space again");
+    } else {
+        assert_eq!(error.kind(), ErrorKind::Unknown, "call {nth}: {error:?}");
+        assert_eq!(put(5).expect_err("the log has ended").kind(), ErrorKind::Poisoned);
+    }
+    let root = chain.root();
+    drop((chain, store));
+    let left = LossyStorage::from_image(disk.image_after_cut(Loss::Everything));
+    let store = world.open(Arc::new(left)).expect("it opens again");
+    let chain = store.existing_chain("bank").wait().expect("it is there");
+    // What failed with an unknown outcome may be there or not.
+    let position = if is_refused { chain.position() } else { ate::Position(6) };
+    assert_eq!(chain.root_at(position), Some(root));
+    is_refused
+}
+
+#[test]
+fn a_disk_that_is_full_for_a_while_refuses_and_goes_on() {
+    let world = World::new();
+    let refused = (1..=8).filter(|nth| full_for_a_while(&world, *nth)).count();
+    assert!((1..8).contains(&refused), "{refused} of 8 refused");
+}
