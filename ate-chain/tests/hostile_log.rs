@@ -1,12 +1,16 @@
 //! A server rewrites the log in every way it can. Whoever loads the chain from it sees the chain or an error that names the place, never anything else.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails as the test does"
+)]
 
 mod common;
 
 use std::sync::Arc;
 
 use ate_chain::{
-    ChainId, Depth, Draft, Local, OpenError, Position, Proof, RecordKey, Reject, WritePolicy,
-    commits_root,
+    ChainId, CreateOptions, Depth, Draft, Local, OpenError, Position, Proof, RecordKey, Reject,
+    WritePolicy, commits_root,
 };
 use ate_crypto::{Hash, Purpose};
 use ate_log::{FrameKind, Location, Log, MemLog};
@@ -57,8 +61,10 @@ fn history() -> History {
             define(draft, ROOT);
             draft.introduce(ann.who().clone());
             draft.grant(ROOT, ann.who().clone()).unwrap();
-            let mut options = ate_chain::CreateOptions::default();
-            options.write = Some(WritePolicy::any_of([root.id(), ann.id()]));
+            let options = CreateOptions {
+                write: Some(WritePolicy::any_of([root.id(), ann.id()])),
+                ..CreateOptions::default()
+            };
             key = add_with(draft, ROOT, "shared", "for all", options);
         });
         shared = key;
@@ -211,6 +217,8 @@ fn edit_proof(frame: &mut Kept, change: impl FnOnce(&mut Proof)) {
     proof.encode(&mut frame.parts[0]);
 }
 
+type Edit = fn(&mut Proof);
+
 const SIGNATURE: &str = "the signature does not hold";
 const UNPROVED: &str = "no proof covers this commit";
 const ORDER: &str = "commits are missing or out of order";
@@ -274,7 +282,7 @@ fn each_half_of_each_signature_counts() {
 fn a_covered_signature_vouches_for_nothing_that_changed() {
     let history = history();
     // The leaf no longer is the one that the next proof is linked to, so this proof stands alone.
-    let broken: [(&str, usize, u64, fn(&mut Proof)); 5] = [
+    let broken: [(&str, usize, u64, Edit); 5] = [
         ("link", P2, 5, |proof| proof.link = Hash([1; 32])),
         ("list longer", P1, 2, |proof| {
             proof.commits.push(Hash([1; 32]))
@@ -795,8 +803,10 @@ fn a_revoked_writer_is_refused_at_the_position_of_the_revocation() {
         define(draft, ROOT);
         draft.introduce(ann.who().clone());
         draft.grant(ROOT, ann.who().clone()).unwrap();
-        let mut options = ate_chain::CreateOptions::default();
-        options.write = Some(WritePolicy::Key(ann.id()));
+        let options = CreateOptions {
+            write: Some(WritePolicy::Key(ann.id())),
+            ..CreateOptions::default()
+        };
         key = add_with(draft, ROOT, "hers", "1", options);
     });
     let anns = local.author(&ann);

@@ -113,9 +113,12 @@ fn proof_bytes() -> Vec<u8> {
 /// A decoder that returns what its result encodes to.
 type Redo = fn(&[u8]) -> Option<Vec<u8>>;
 
-static DECODERS: LazyLock<Vec<(&'static str, Vec<Vec<u8>>, Redo)>> = LazyLock::new(decoders);
+/// What it decodes, samples of it, and the decoder.
+type Decoder = (&'static str, Vec<Vec<u8>>, Redo);
 
-fn decoders() -> Vec<(&'static str, Vec<Vec<u8>>, Redo)> {
+static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(decoders);
+
+fn decoders() -> Vec<Decoder> {
     let log = ate_log::MemLog::new();
     let mut directory = Directory::new(&log);
     directory.note(crate::directory::DirectoryEntry {
