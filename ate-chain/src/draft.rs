@@ -119,8 +119,34 @@ pub struct Draft {
     /// Scope of a record that this draft creates.
     placed: HashMap<RecordKey, RecordKey>,
     tags: TagCache,
+    tokens: Tokens,
     /// Plaintext bytes so far.
     bytes: usize,
+}
+
+/// Random tokens, drawn many at a time once a draft shows that it needs many: a call costs more than its bytes.
+#[derive(Default)]
+struct Tokens {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Tokens {
+    const BYTES_MAX: usize = 4096;
+
+    fn next(&mut self, random: &dyn Random) -> [u8; 16] {
+        if self.used == self.bytes.len() {
+            let more = (2 * self.bytes.len()).clamp(16, Self::BYTES_MAX);
+            self.bytes.resize(more, 0);
+            random.fill(&mut self.bytes);
+            self.used = 0;
+        }
+        let token = self.bytes[self.used..self.used + 16]
+            .try_into()
+            .expect("16 bytes");
+        self.used += 16;
+        token
+    }
 }
 
 /// The last tags computed: bulk writes repeat them thousands of times.
@@ -203,6 +229,7 @@ impl Draft {
             keys: HashMap::new(),
             placed: HashMap::new(),
             tags: TagCache::default(),
+            tokens: Tokens::default(),
             bytes: 0,
         }
     }
@@ -266,11 +293,7 @@ impl Draft {
         let collection_tag = self.collection_tag(above, &name_key, collection);
         let token = match name {
             Some(name) => name_key.token(&parent.0, collection, name),
-            None => {
-                let mut token = [0; 16];
-                self.author.random.fill(&mut token);
-                token
-            }
+            None => self.tokens.next(&*self.author.random),
         };
         let key = RecordKey(ate_crypto::record_key(&parent.0, &collection_tag.0, &token));
         let meta = name.map(|name| (above, meta_plaintext(collection, name)));
@@ -406,6 +429,9 @@ impl Draft {
             },
         );
         self.push(Intent::Rotate { scope, link });
+        // Held in memory the author's key would be gone with the process.
+        let mut readers = readers;
+        readers.push(self.author.identity().who().clone());
         self.grant_all(scope, readers);
         Ok(())
     }

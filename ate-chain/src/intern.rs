@@ -7,6 +7,8 @@ use std::hash::Hash;
 pub(crate) struct Interner<T> {
     values: Vec<T>,
     numbers: HashMap<T, u32>,
+    /// The number given last: rows come in runs.
+    last: u32,
 }
 
 impl<T: Clone + Eq + Hash> Interner<T> {
@@ -15,17 +17,26 @@ impl<T: Clone + Eq + Hash> Interner<T> {
         Self {
             values: vec![first.clone()],
             numbers: HashMap::from([(first, 0)]),
+            last: 0,
         }
     }
 
     /// Rebuilds an interner from its values in order; `None` if one stands twice or there is none.
     pub(crate) fn from_values(values: Vec<T>) -> Option<Self> {
         let numbers: HashMap<T, u32> = values.iter().cloned().zip(0..).collect();
-        (numbers.len() == values.len() && !values.is_empty()).then_some(Self { values, numbers })
+        (numbers.len() == values.len() && !values.is_empty()).then_some(Self {
+            values,
+            numbers,
+            last: 0,
+        })
     }
 
     pub(crate) fn number(&mut self, value: &T) -> u32 {
+        if self.values[self.last as usize] == *value {
+            return self.last;
+        }
         if let Some(number) = self.numbers.get(value) {
+            self.last = *number;
             return *number;
         }
         let number = u32::try_from(self.values.len()).expect("fewer than 2^32 distinct values");

@@ -131,4 +131,4 @@ pub use rules::DEPTH_MAX;
 pub use seal::Sealed;
 pub use sequencer::Sequencer;
 pub use state::LANES_MAX;
-pub use table::Slot;
+pub use table::{KeyHasher, KeyMap, KeyState, Slot};

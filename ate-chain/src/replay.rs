@@ -172,11 +172,17 @@ impl<'a> Replay<'a> {
             self.first = Some((proof, frame.at));
             return Ok(());
         }
-        self.cover(state, proof, frame.at)
+        self.cover(state, proof, frame.at, state.next_seq())
     }
 
     /// Files a proof under its run; verifies what it does not cover.
-    fn cover(&mut self, state: &State, proof: Proof, at: Location) -> Result<(), OpenError> {
+    fn cover(
+        &mut self,
+        state: &State,
+        proof: Proof,
+        at: Location,
+        seq: u64,
+    ) -> Result<(), OpenError> {
         let leaf = proof.leaf(&self.chain);
         let root = proof.batch_root(leaf);
         let key = (proof.author, proof.lane);
@@ -192,7 +198,7 @@ impl<'a> Replay<'a> {
                 root,
                 signature: proof.signature,
                 at,
-                seq: state.next_seq(),
+                seq,
             },
         );
         Ok(())
@@ -280,7 +286,7 @@ impl<'a> Replay<'a> {
                 source,
             })?;
         if let Some((proof, at)) = self.first.take() {
-            self.cover(state, proof, at)?;
+            self.cover(state, proof, at, seq)?;
         }
         if ordered.authority_changed {
             self.verify_all(state)?;
@@ -428,7 +434,7 @@ impl Local {
     /// Loads a chain from the log, from a sealed state if one fits, else from its genesis.
     ///
     /// # Errors
-    /// [`OpenError`]; no chain is given out. What `observer` was told until then is worth nothing.
+    /// [`OpenError`]; no chain is given out.
     ///
     /// # Cost
     /// Without a sealed state linear in the log; with one, in what was written since.
@@ -457,7 +463,7 @@ impl Local {
     /// Replays and proves what the log holds beyond the state.
     ///
     /// # Errors
-    /// [`OpenError`]; the chain is not to be used.
+    /// [`OpenError`]; the chain is not to be used, and what an observer was told until then is worth nothing.
     pub fn load(&self) -> Result<(), OpenError> {
         let (chain, from, sealed) = (self.chain(), self.read_to.lock().cursor, self.position().0);
         if from > self.log.durable() {

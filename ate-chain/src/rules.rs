@@ -16,7 +16,7 @@ use crate::ids::{CollectionTag, Epoch, LaneId, RecordKey, Ref, SchemaTag};
 use crate::policy::{ReadPolicy, WritePolicy};
 use crate::scope::{EpochFacts, GrantFacts, Scope};
 use crate::state::{Found, LANES_MAX, LaneBook, State};
-use crate::table::flag;
+use crate::table::{KeyMap, flag};
 
 /// Deepest record below the root.
 pub const DEPTH_MAX: u16 = 64;
@@ -78,13 +78,11 @@ struct Check<'s> {
     commit: &'s Commit<Verified>,
     seq: u64,
     /// Records that this commit targets.
-    targets: HashMap<RecordKey, Target>,
+    targets: KeyMap<Target>,
     /// Scopes that this commit changes.
     scopes: HashMap<RecordKey, Scope>,
     /// The last parent resolved: siblings come in runs.
     last_parent: Option<(RecordKey, Place)>,
-    /// Content whose schema its scope does not have yet: a descriptor may follow in this commit, below the very record that heads the scope.
-    schemas_due: Vec<(RecordKey, RecordKey, SchemaTag)>,
     effects: Effects,
     content_start: u32,
 }
@@ -98,10 +96,9 @@ pub(crate) fn check(state: &State, commit: &Commit<Verified>, seq: u64) -> Resul
         state,
         commit,
         seq,
-        targets: HashMap::with_capacity(commit.events.len()),
+        targets: KeyMap::with_capacity_and_hasher(commit.events.len(), state.table.hasher()),
         scopes: HashMap::new(),
         last_parent: None,
-        schemas_due: Vec::new(),
         effects: Effects {
             rows: Vec::with_capacity(commit.events.len()),
             ..Effects::default()
@@ -117,7 +114,6 @@ pub(crate) fn check(state: &State, commit: &Commit<Verified>, seq: u64) -> Resul
         for (index, event) in commit.events.iter().enumerate() {
             check.event(index as u32, event)?;
         }
-        check.schemas()?;
     }
     let mut effects = check.effects;
     effects.scopes = check.scopes.into_iter().collect();
@@ -699,7 +695,7 @@ impl Check<'_> {
                 .scope(&own)
                 .is_some_and(|scope| scope.defines(&row.schema))
             {
-                self.schemas_due.push((key, own, row.schema));
+                return Err(Reject::UnknownSchema { key });
             }
             row.sealed = (own, epoch);
             row.flags |= flag::CONTENT;
@@ -710,21 +706,6 @@ impl Check<'_> {
             return Err(invalid("a schema without content"));
         }
         self.target(key, row, created)
-    }
-
-    /// Every schema tag used exists in its scope, or was brought into being by this commit.
-    fn schemas(&self) -> Result<(), Reject> {
-        let defined = |scope: &RecordKey, tag: &SchemaTag| {
-            self.scope(scope).is_some_and(|scope| scope.defines(tag))
-        };
-        match self
-            .schemas_due
-            .iter()
-            .find(|(_, scope, tag)| !defined(scope, tag))
-        {
-            Some((key, ..)) => Err(Reject::UnknownSchema { key: *key }),
-            None => Ok(()),
-        }
     }
 
     fn blank(&self, index: u32, event: &Event) -> PendingRow {

@@ -3,7 +3,7 @@
 //! `propose` judges a commit against everything before it, pending or not, and stacks its effects; `confirm_to` makes effects visible to readers;
 //! `rollback_to` takes pending ones back. Leaders that run ahead of their disk, and later replicas that lose uncommitted entries, are this one mechanism.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ate_crypto::merkle::Tree;
@@ -20,7 +20,7 @@ use crate::layered::Layered;
 use crate::policy::WritePolicy;
 use crate::rules::{self, Effects, PendingRow};
 use crate::scope::Scope;
-use crate::table::{Row, Slot, Table, flag};
+use crate::table::{KeyMap, Row, Slot, Table, flag};
 
 /// Most lanes of one author; the least recently used is dropped.
 pub const LANES_MAX: usize = 256;
@@ -87,7 +87,7 @@ pub(crate) struct State {
     pub(crate) tree: Tree,
     pub(crate) pending: VecDeque<PendingCommit>,
     /// Newest pending row of a record: commit and index within it.
-    pending_rows: HashMap<RecordKey, (u64, u32)>,
+    pending_rows: KeyMap<(u64, u32)>,
     pub(crate) collections: Interner<CollectionTag>,
     pub(crate) schemas: Interner<SchemaTag>,
     pub(crate) policies: Interner<WritePolicy>,
@@ -118,7 +118,7 @@ impl State {
             commits: Vec::new(),
             tree: Tree::default(),
             pending: VecDeque::new(),
-            pending_rows: HashMap::new(),
+            pending_rows: KeyMap::default(),
             collections: Interner::starting_with(CollectionTag::default()),
             schemas: Interner::starting_with(SchemaTag::default()),
             policies: Interner::starting_with(WritePolicy::Inherit),

@@ -3,7 +3,7 @@
 //! Rows are numbered by *slots* that never move, so other structures refer to records by 4 bytes. A row carries the hash of its newest event head:
 //! body bytes are read from the log and believed only through it.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use ate_crypto::Hash;
 use hashbrown::HashTable;
@@ -63,25 +63,73 @@ impl Row {
     }
 }
 
-/// Hashes record keys. They are hash outputs already, but an author can grind tokens, so a process-wide secret is mixed in.
-#[derive(Clone, Copy)]
-pub(crate) struct KeyHasher {
+/// Hashes record keys. They are hash outputs already, but an author can grind tokens, so a secret of the process is mixed in.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyHasher {
     secret: u64,
 }
 
+/// A map by record key.
+pub type KeyMap<V> = std::collections::HashMap<RecordKey, V, KeyHasher>;
+
 impl KeyHasher {
-    pub(crate) fn new() -> Self {
+    /// A hasher with a secret of its own.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             secret: std::collections::hash_map::RandomState::new().hash_one(0u8) | 1,
         }
     }
 
-    pub(crate) fn hash(&self, key: &RecordKey) -> u64 {
+    /// The hash of a key: one multiplication.
+    #[must_use]
+    pub fn hash(&self, key: &RecordKey) -> u64 {
         let low = u64::from_le_bytes(key.0[..8].try_into().expect("8 of 16 bytes"));
         let high = u64::from_le_bytes(key.0[8..].try_into().expect("8 of 16 bytes"));
         let product =
             u128::from(low ^ self.secret) * u128::from(high ^ self.secret.rotate_left(32) | 1);
         product as u64 ^ (product >> 64) as u64
+    }
+}
+
+impl Default for KeyHasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BuildHasher for KeyHasher {
+    type Hasher = KeyState;
+
+    fn build_hasher(&self) -> KeyState {
+        KeyState {
+            hasher: *self,
+            hash: 0,
+        }
+    }
+}
+
+/// The state of a [`KeyHasher`] at work in a map.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyState {
+    hasher: KeyHasher,
+    hash: u64,
+}
+
+impl Hasher for KeyState {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(16) {
+            let mut key = RecordKey::default();
+            key.0[..chunk.len()].copy_from_slice(chunk);
+            self.hash = self.hash.rotate_left(5) ^ self.hasher.hash(&key);
+        }
+    }
+
+    /// The length that an array puts before its bytes: always the same.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.hash
     }
 }
 
@@ -126,6 +174,10 @@ impl Table {
             index,
             hasher,
         })
+    }
+
+    pub(crate) fn hasher(&self) -> KeyHasher {
+        self.hasher
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -93,10 +93,6 @@ impl Chain {
     #[must_use]
     pub fn as_identity(&self, identity: &Identity) -> Self {
         let session = self.session.shared.session(identity);
-        if session.index.read().rows() == 0 {
-            session.restore(Index::default());
-            session.find_later();
-        }
         Self { session }
     }
 

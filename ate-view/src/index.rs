@@ -16,6 +16,8 @@ pub(crate) const SCHEMAS: &str = "ate.schema";
 pub(crate) struct Index {
     /// In order of creation.
     children: HashMap<(Slot, CollectionTag), Vec<Slot>>,
+    /// The list that grew last.
+    last: ((Slot, CollectionTag), Vec<Slot>),
     /// Names below one parent in one collection, ordered.
     names: HashMap<(Slot, Box<str>), BTreeMap<Arc<str>, Slot>>,
     /// Names of records below the root record in the collection [`NAMED`].
@@ -27,18 +29,29 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Takes in a row; rows that are known are passed over.
-    pub(crate) fn row(&mut self, change: &RowChange) {
+    /// Takes in a row; `false` if it was known.
+    pub(crate) fn row(&mut self, change: &RowChange) -> bool {
         if change.slot < self.rows {
-            return;
+            return false;
         }
-        debug_assert_eq!(change.slot, self.rows, "slots are given in order");
+        assert_eq!(change.slot, self.rows, "slots are given in order");
         self.rows = change.slot + 1;
         if change.slot != change.parent_slot {
-            self.children
-                .entry((change.parent_slot, change.collection))
-                .or_default()
-                .push(change.slot);
+            let group = (change.parent_slot, change.collection);
+            if self.last.0 != group {
+                // Siblings come in runs: the list at hand stays out of the map meanwhile.
+                self.flush();
+                self.last = (group, self.children.remove(&group).unwrap_or_default());
+            }
+            self.last.1.push(change.slot);
+        }
+        true
+    }
+
+    fn flush(&mut self) {
+        let (group, slots) = std::mem::take(&mut self.last);
+        if !slots.is_empty() {
+            self.children.insert(group, slots);
         }
     }
 
@@ -54,6 +67,9 @@ impl Index {
     }
 
     pub(crate) fn children(&self, parent: Slot, collection: CollectionTag) -> &[Slot] {
+        if self.last.0 == (parent, collection) {
+            return &self.last.1;
+        }
         self.children
             .get(&(parent, collection))
             .map_or(&[], Vec::as_slice)
@@ -88,10 +104,6 @@ impl Index {
     /// The name of a record below the root record.
     pub(crate) fn name_of(&self, slot: Slot) -> Option<&Arc<str>> {
         self.by_slot.get(&slot)
-    }
-
-    pub(crate) fn rows(&self) -> Slot {
-        self.rows
     }
 
     /// Bytes for a sealed file: the names. Children follow from the rows.

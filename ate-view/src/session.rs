@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use ate_chain::{
     Author, Clock, ConfirmedCommit, Local, Observer, Position, ReadError as ChainError, RecordInfo,
-    RecordKey, SchemaTag, Version,
+    RecordKey, RowChange, SchemaTag, Version,
 };
 use ate_crypto::Identity;
 use parking_lot::{Mutex, RwLock};
@@ -82,15 +82,14 @@ impl Shared {
         shared
     }
 
-    /// The session of an identity; made when it is asked for first.
+    /// The session of an identity; made, with all rows indexed, when it is asked for first.
     pub(crate) fn session(self: &Arc<Self>, identity: &Identity) -> Arc<Session> {
-        let mut sessions = self.sessions.write();
-        sessions.retain(|session| session.strong_count() > 0);
-        let known = sessions
-            .iter()
-            .filter_map(Weak::upgrade)
-            .find(|session| session.author.id() == identity.id());
-        if let Some(session) = known {
+        let id = identity.id();
+        let known = |sessions: &[Weak<Session>]| {
+            let mut alive = sessions.iter().filter_map(Weak::upgrade);
+            alive.find(|session| session.author.id() == id)
+        };
+        if let Some(session) = known(&self.sessions.read()) {
             return session;
         }
         let session = Arc::new(Session {
@@ -100,10 +99,24 @@ impl Shared {
             cache: Cache::new(self.cache_bytes),
             descriptors: RwLock::default(),
             plans: RwLock::default(),
-            stale: AtomicBool::new(false),
+            stale: AtomicBool::new(self.local.is_born()),
         });
-        sessions.push(Arc::downgrade(&session));
-        session
+        // Listed while the state stands still: no commit is confirmed between the last row and the first change it is told of.
+        self.local.fold_rows(
+            Index::default(),
+            |index, change| {
+                index.row(change);
+            },
+            |index| {
+                let mut sessions = self.sessions.write();
+                sessions.retain(|session| session.strong_count() > 0);
+                known(&sessions).unwrap_or_else(|| {
+                    *session.index.write() = index;
+                    sessions.push(Arc::downgrade(&session));
+                    session
+                })
+            },
+        )
     }
 }
 
@@ -115,7 +128,13 @@ impl Session {
     /// A confirmed commit: indexes first, then the cache forgets what is no longer the newest.
     fn take_in(&self, commit: &ConfirmedCommit<'_>) {
         let mut index = self.index.write();
-        commit.changes().iter().for_each(|change| index.row(change));
+        let mut known = Vec::new();
+        for change in commit.changes() {
+            // A record that is new was never cached.
+            if !index.row(change) {
+                known.push(change.key);
+            }
+        }
         let closed = self
             .local()
             .open_names(&self.author, commit, |change, collection, name| {
@@ -126,17 +145,17 @@ impl Session {
             self.stale.store(true, Ordering::Relaxed);
         }
         drop(index);
-        commit
-            .changes()
-            .iter()
-            .for_each(|change| self.cache.remove(&change.key));
+        known.iter().for_each(|key| self.cache.remove(key));
     }
 
-    /// Brings the index to the state of a chain that was opened from rest, with the names kept beside it.
+    /// Brings the index to the state of a chain that was opened from rest, with the names kept beside it. Nothing may be confirmed meanwhile.
     pub(crate) fn restore(&self, index: Index) {
-        let mut index = index;
-        self.local().visit_rows(|change| index.row(change));
-        *self.index.write() = index;
+        let gather = |index: &mut Index, change: &RowChange| {
+            index.row(change);
+        };
+        self.local()
+            .fold_rows(index, gather, |index| *self.index.write() = index);
+        self.stale.store(false, Ordering::Relaxed);
     }
 
     /// Names are read from the log when they are asked for first.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ate_chain::{
-    CreateOptions, Draft, Pending, Readers, RecordKey, Ref, SealError, Version, WritePolicy,
+    CreateOptions, Draft, KeyMap, Pending, Readers, RecordKey, Ref, SealError, Version, WritePolicy,
 };
 use ate_crypto::{Hash, Who};
 use parking_lot::Mutex;
@@ -53,7 +53,7 @@ pub(crate) struct State {
     session: Arc<Session>,
     pub(crate) draft: Draft,
     /// Records that this transaction writes, and the event that does.
-    pub(crate) targets: HashMap<RecordKey, u32>,
+    pub(crate) targets: KeyMap<u32>,
     /// Writes that follow the newest version by themselves.
     pub(crate) blind: HashSet<RecordKey>,
     /// Versions read; `None` for a record that was not there.
@@ -116,7 +116,7 @@ impl Transaction {
         let state = State {
             session: session.clone(),
             draft: Draft::new(session.author.clone()),
-            targets: HashMap::new(),
+            targets: KeyMap::default(),
             blind: HashSet::new(),
             reads: HashMap::new(),
             defines: Vec::new(),
@@ -347,9 +347,8 @@ impl Transaction {
             // The scope begins with this record, so its schema is defined below it, in the same commit.
             state.define(&self.session, key, Descriptor::of::<T>())?;
         }
-        if let Some(tombstone) = self.session.record(&key)
-            && name.is_some()
-        {
+        // A random key has no tombstone.
+        if let Some(tombstone) = name.and_then(|_| self.session.record(&key)) {
             let index = state.draft.event_of(&key).expect("just drafted");
             state
                 .draft

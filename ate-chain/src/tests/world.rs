@@ -110,7 +110,7 @@ impl World {
 
     pub(crate) fn unfounded() -> Self {
         let random = SeededRandom::new(11);
-        let mut identity = || {
+        let identity = || {
             let mut seed = [0; 32];
             random.fill(&mut seed);
             Identity::from_seed(&Seed::from_bytes(seed))

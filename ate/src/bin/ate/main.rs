@@ -1,2 +1,83 @@
-//! ate
-fn main() {}
+//! The executable `ate`: one command after another on one store.
+//!
+//! Standard output carries data only; messages, progress and errors go to standard error. See `args` for the commands and
+//! `failure` for the exit codes.
+
+mod ambient;
+mod args;
+mod damage;
+mod demo;
+mod documents;
+mod export;
+mod failure;
+mod identity;
+mod import;
+mod info;
+mod interrupt;
+mod lines;
+mod log;
+mod output;
+mod passphrase;
+mod progress;
+mod store;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Cli, Command};
+use failure::{Code, Failure};
+use output::{Output, say};
+use store::Place;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output; that nobody reads them is no error.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() {
+                Code::Usage.number()
+            } else {
+                0
+            });
+        }
+    };
+    let json = cli.global.json;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if failure.code() != Code::Quiet {
+                say(if json { failure.json() } else { failure.text() });
+            }
+            failure.exit()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let mut out = Output::new(cli.global.json);
+    let place = Place::new(&cli.global);
+    match cli.command {
+        None => info::next_step(&place, &mut out),
+        Some(Command::Demo(args)) => demo::run(&args, &mut out),
+        Some(Command::Put(args)) => documents::put(&place, &args, &mut out),
+        Some(Command::Get(args)) => documents::get(&place, &args, &mut out),
+        Some(Command::Ls(args)) => documents::ls(&place, &args, &mut out),
+        Some(Command::Rm(args)) => documents::rm(&place, &args, &mut out),
+        Some(Command::History(args)) => documents::history(&place, &args, &mut out),
+        Some(Command::Import(args)) => import::run(&place, &args, &mut out),
+        Some(Command::Export(args)) => export::run(&place, &args, &mut out),
+        Some(Command::Log(args)) => log::run(&place, &args, &mut out),
+        Some(Command::Verify(args)) => verify::run(&place, &args, &mut out),
+        Some(Command::Identity(args)) => identity::run(&place, args.command, &mut out),
+        Some(Command::Info) => info::run(&place, &mut out),
+        Some(Command::Completions(args)) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "ate", &mut script);
+            out.bytes(&script)
+        }
+    }?;
+    out.flush()
+}

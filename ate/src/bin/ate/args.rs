@@ -1,0 +1,329 @@
+//! The command line: what can be asked for, with an example for each command.
+
+use std::path::PathBuf;
+
+use ate::chain::Version;
+use clap::{Args, Parser, Subcommand};
+
+/// Events of an import's commit: below the format's limit by enough for definitions of types.
+const PER_COMMIT_DEFAULT: u32 = 1000;
+
+/// A data store whose every change is signed, sealed and chained, so that nobody who stores it can read or rewrite it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ate",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "\
+Start here:
+  ate demo                                  the whole story in a few seconds, in a temporary directory
+  ate put universe greeting '{\"hi\": 1}'     write a document; makes the store and the chain
+  ate get universe greeting                 read it back
+  ate verify                                prove every signature, hash and root again
+
+Standard output carries data only; messages go to standard error.
+Exit codes: 0 done, 1 failed or not found, 2 usage, 3 damage found, 4 rejected or conflict, 5 unknown outcome."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Directory of the store
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "ATE_DIR",
+        default_value = "./ate-data",
+        global = true
+    )]
+    pub(crate) dir: PathBuf,
+    /// Print JSON, one document a line; errors on standard error too
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Read the passphrase of the identity from the first line of a file (else from ATE_PASSPHRASE, else it is asked for)
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the whole story on a store of its own, in a few seconds
+    #[command(after_help = "\
+Example:
+  ate demo                    in a temporary directory that is removed afterwards
+  ate demo --keep ./look      leave the store there, to look around in it")]
+    Demo(Demo),
+    /// Write a JSON document under a name
+    #[command(after_help = "\
+Examples:
+  ate put universe settings/theme '{\"dark\": true}'
+  curl -s https://example.org/data.json | ate put universe data
+  ate put universe settings/theme '{\"dark\": false}' --if-version 1.1
+
+The bytes of the document are kept as they are; of standard input, without one line break at its end.
+A chain that does not exist is created, and so is the store.")]
+    Put(Put),
+    /// Print a document, or a record that a program wrote, as JSON
+    #[command(after_help = "\
+Examples:
+  ate get universe settings/theme
+  ate get universe settings/theme --at 2      as it was at position 2
+  ate get universe settings/theme --json      with version, type, author and time")]
+    Get(Get),
+    /// List chains, or the names in one
+    #[command(after_help = "\
+Examples:
+  ate ls                          the chains of this store
+  ate ls universe                 the names in a chain
+  ate ls universe settings/       those that begin with `settings/`
+  ate ls universe --long          with version, type and size")]
+    Ls(Ls),
+    /// Remove a record; its history stays
+    #[command(after_help = "\
+Example:
+  ate rm universe settings/theme")]
+    Rm(Rm),
+    /// List the versions of one record
+    #[command(after_help = "\
+Example:
+  ate history universe settings/theme
+  ate get universe settings/theme --at 2      read what it was then")]
+    History(History),
+    /// Write newline-delimited JSON, many documents a commit
+    #[command(after_help = "\
+Examples:
+  ate import shop orders.ndjson --key id
+  ate import shop orders.ndjson --key country,id        names like [\"at\",\"17\"]
+  zcat orders.ndjson.gz | ate import shop - --key id --acks
+
+A document is named after its key: the text of a string, the digits of an integer, or a JSON array of several.
+A file is checked whole before the first commit. Standard input cannot be: it stops at the first bad line and says which
+are in. Documents that are there already with the same content are left alone, so an import may be repeated. Empty lines
+are skipped.")]
+    Import(Import),
+    /// Print all records of a chain as newline-delimited JSON, in the order they were written
+    #[command(after_help = "\
+Examples:
+  ate export shop > orders.ndjson
+  ate export shop --json            with name, type and version of each")]
+    Export(Export),
+    /// Show the history of a chain, commit by commit
+    #[command(after_help = "\
+Examples:
+  ate log universe
+  ate log universe --follow         and what is written from now on
+  ate log universe --json           with the bytes of each part")]
+    Log(Log),
+    /// Prove chains again from their first commit
+    #[command(after_help = "\
+Examples:
+  ate verify
+  ate verify universe --deep
+
+Every hash, rule, order and root is checked again from the files alone, and the signatures that cover them; with --deep
+every single signature. Damage is exit code 3, with its chain, position, file and offset.")]
+    Verify(Verify),
+    /// Show, save or restore the key pair that this store writes with
+    #[command(after_help = "\
+Examples:
+  ate identity show
+  ate identity export --yes > words.txt            the 24 words that restore it: keep them secret
+  ate --dir ./new identity import - < words.txt
+  ate identity passphrase set")]
+    Identity(IdentityArgs),
+    /// Show paths, identity, chains, disk use and limits
+    #[command(after_help = "\
+Example:
+  ate info --json")]
+    Info,
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Example:
+  ate completions bash > ~/.local/share/bash-completion/completions/ate")]
+    Completions(Completions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Leave the store in this directory, which must not exist or be empty
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Put {
+    /// Chain to write to
+    pub(crate) chain: String,
+    /// Name of the document
+    pub(crate) name: String,
+    /// The document; without it, standard input is read
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
+    pub(crate) value: Option<String>,
+    /// Only if there is no record of this name
+    #[arg(long, conflicts_with = "if_version")]
+    pub(crate) if_absent: bool,
+    /// Only if the record is still at this version, for example 12.0
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) if_version: Option<Version>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// Chain to read
+    pub(crate) chain: String,
+    /// Name of the record
+    pub(crate) name: String,
+    /// Read it as it was at this position
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) at: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Chain to list
+    pub(crate) chain: Option<String>,
+    /// Only names that begin like this
+    pub(crate) prefix: Option<String>,
+    /// Show more than the name
+    #[arg(long, short)]
+    pub(crate) long: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rm {
+    /// Chain to write to
+    pub(crate) chain: String,
+    /// Name of the record
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// Chain to read
+    pub(crate) chain: String,
+    /// Name of the record
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Chain to write to
+    pub(crate) chain: String,
+    /// File of newline-delimited JSON, or `-` for standard input
+    pub(crate) file: PathBuf,
+    /// Members of each document that name it
+    #[arg(
+        long,
+        value_name = "FIELD[,FIELD...]",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub(crate) key: Vec<String>,
+    /// Documents in one commit, at most; fewer if they are large
+    #[arg(long, value_name = "N", default_value_t = PER_COMMIT_DEFAULT, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) per_commit: u32,
+    /// Print `ack POSITION RECORDS` for each commit as soon as it is durable: so many records of the input are in
+    #[arg(long)]
+    pub(crate) acks: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Chain to read
+    pub(crate) chain: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// Chain to read
+    pub(crate) chain: String,
+    /// Go on with what is written from now on, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Chain to prove; all without it
+    pub(crate) chain: Option<String>,
+    /// Verify every single signature, also those that a later one covers
+    #[arg(long)]
+    pub(crate) deep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IdentityArgs {
+    #[command(subcommand)]
+    pub(crate) command: IdentityCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// Print the public half and where the secret one lies
+    Show,
+    /// Print the 24 words that restore the identity
+    Export {
+        /// Yes, print the secret to standard output
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Restore an identity from its 24 words, in a directory that has none yet
+    Import {
+        /// `-`: the words are read from standard input
+        #[arg(value_name = "-", value_parser = ["-"])]
+        from: String,
+    },
+    /// Seal the identity file by a passphrase, or unseal it
+    Passphrase {
+        #[command(subcommand)]
+        command: PassphraseCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PassphraseCommand {
+    /// Seal the identity file; asks for the passphrase twice, or takes it as --passphrase-file says
+    Set {
+        /// Read the new passphrase from the first line of a file, where the old one is given by other means
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
+    },
+    /// Store the identity without a passphrase again
+    Clear,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_teaches_by_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string);
+            assert!(
+                help.is_some_and(|help| help.contains("Example")),
+                "`{}` has no example",
+                command.get_name()
+            );
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The first Ctrl-C asks a command to end after the commit in flight; the second ends it at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::failure::Code;
+use crate::output::say;
+
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Takes over Ctrl-C (and the request to terminate) from here on. Until then they end the process as ever, so a command
+/// calls this when it is about to write.
+pub(crate) fn listen() {
+    let handler = || {
+        if ASKED.swap(true, Ordering::Relaxed) {
+            say("ate: ended at once; whether the last commit is in shows the next `ate log`");
+            std::process::exit(Code::Unknown.number().into());
+        }
+        say("ate: ending after the commit in flight; again to end at once");
+    };
+    // It fails only if a handler was set before; then that one does the same.
+    let _ = ctrlc::set_handler(handler);
+}
+
+/// Whether it is time to end.
+pub(crate) fn is_asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}

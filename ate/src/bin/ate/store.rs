@@ -1,0 +1,242 @@
+//! Opening the store and its chains, and what is said when one is new.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ate::chain::{Directory, DirectoryEntry};
+use ate::log::{FileLog, FileStorage, LockState, Storage as _};
+use ate::{Chain, ChainInfo, ErrorKind, Keystore, Store};
+
+use crate::args::Global;
+use crate::documents::valid_name;
+use crate::failure::{Failure, fault};
+use crate::output::say;
+use crate::passphrase::{self, Given};
+
+/// The file whose lock the writer holds, as docs/format.md gives it.
+const LOCK_FILE: &str = "lock";
+
+/// Where the store is, and how its identity is unsealed.
+pub(crate) struct Place {
+    dir: PathBuf,
+    passphrase: Given,
+}
+
+/// What a command needs of the store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    /// It exists; another process may write it.
+    Read,
+    /// It exists; this process writes it.
+    Write,
+    /// This process writes it, and makes it if need be.
+    Create,
+}
+
+impl Place {
+    pub(crate) fn new(global: &Global) -> Self {
+        Self {
+            dir: global.dir.clone(),
+            passphrase: Given::new(global.passphrase_file.clone()),
+        }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) const fn passphrase(&self) -> &Given {
+        &self.passphrase
+    }
+
+    pub(crate) fn shown_dir(&self) -> String {
+        self.dir.display().to_string()
+    }
+
+    /// Whether nothing is there yet. What cannot be looked at counts as something, so that opening it says why.
+    pub(crate) fn is_empty(&self) -> bool {
+        match std::fs::read_dir(&self.dir) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        }
+    }
+
+    /// Opens it for reading, also beside a process that writes.
+    pub(crate) fn read(&self) -> Result<Store, Failure> {
+        self.open(Want::Read)
+    }
+
+    /// Opens it for writing, and makes it if need be.
+    pub(crate) fn write(&self) -> Result<Store, Failure> {
+        self.open(Want::Create)
+    }
+
+    /// Opens it for writing if it exists.
+    pub(crate) fn write_existing(&self) -> Result<Store, Failure> {
+        self.open(Want::Write)
+    }
+
+    fn open(&self, want: Want) -> Result<Store, Failure> {
+        self.check_directory()?;
+        let mut builder = Store::builder(&self.dir);
+        if want != Want::Create {
+            builder = builder.must_exist();
+        }
+        if want == Want::Read {
+            builder = builder.read_only();
+        }
+        // A new store is sealed by a passphrase that was given, but nobody is asked for one.
+        let keystore = Keystore::in_dir(&self.dir);
+        let passphrase =
+            if keystore.exists() && keystore.is_sealed().map_err(|error| self.explain(error))? {
+                Some(self.unsealing()?)
+            } else {
+                self.passphrase.silent()?
+            };
+        if let Some(passphrase) = passphrase {
+            builder = builder.passphrase(passphrase);
+        }
+        builder.open().wait().map_err(|error| self.explain(error))
+    }
+
+    /// The passphrase of a sealed identity: as given, else asked for.
+    pub(crate) fn unsealing(&self) -> Result<String, Failure> {
+        if let Some(given) = self.passphrase.silent()? {
+            return Ok(given);
+        }
+        let dir = self.shown_dir();
+        passphrase::ask(&format!("passphrase of {dir}: "))?.ok_or_else(|| {
+            let what = format!("the identity in {dir} is sealed by a passphrase");
+            passphrase::needed(&what, false)
+        })
+    }
+
+    /// The directory may be absent, but nothing else may be in its place.
+    pub(crate) fn check_directory(&self) -> Result<(), Failure> {
+        match std::fs::metadata(&self.dir) {
+            Ok(metadata) if !metadata.is_dir() => Err(Failure::failed(format!(
+                "{} is not a directory",
+                self.shown_dir()
+            ))
+            .next("name the directory of a store with --dir or ATE_DIR")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says what an error of opening means here.
+    pub(crate) fn explain(&self, error: ate::Error) -> Failure {
+        let dir = self.shown_dir();
+        let kind = error.kind();
+        let lost = matches!(error, ate::Error::NoIdentity { .. }) && self.has_log();
+        let failure = Failure::from(error);
+        match kind {
+            ErrorKind::NotFound if lost => failure
+                .during(format!("the store in {dir} has lost its identity"))
+                .next("put the file back, or restore it from its 24 words with `ate identity import -`"),
+            ErrorKind::NotFound => Failure::failed(format!("no store in {dir}")).next(
+                "`ate put CHAIN NAME JSON` makes one; another place is given with --dir or ATE_DIR",
+            ),
+            ErrorKind::Locked => failure.during(format!("cannot write to {dir}")).next(
+                "wait for the other process or end it; get, ls, log, history, export, verify and info work meanwhile",
+            ),
+            _ => failure.during(format!("cannot open the store in {dir}")),
+        }
+    }
+
+    fn has_log(&self) -> bool {
+        let opened = FileLog::open_reader(Arc::new(FileStorage::new(&self.dir)));
+        !matches!(opened, Err(ate::log::OpenError::NotFound { .. }))
+    }
+
+    /// Whether some process has the store open for writing; asked by those who only read.
+    pub(crate) fn is_written(&self) -> bool {
+        let state = FileStorage::new(&self.dir).lock_state(LOCK_FILE);
+        matches!(state, Ok(LockState::Held(_)))
+    }
+
+    /// A chain that its first write will create if it is not there.
+    pub(crate) fn chain_to_write(&self, store: &Store, name: &str) -> Result<Chain, Failure> {
+        let name = valid_name(name)?;
+        let what = || format!("cannot open chain `{name}`");
+        let opened = store.chain(name).wait();
+        tell_notes(store);
+        opened.map_err(|error| fault(error).during(what()))
+    }
+
+    /// A chain that exists, by name or id.
+    pub(crate) fn chain_to_read(&self, store: &Store, name: &str) -> Result<Chain, Failure> {
+        let opened = store.existing_chain(name).wait();
+        tell_notes(store);
+        opened.map_err(|error| self.no_chain(error, name))
+    }
+
+    /// The chains, as far as the log can be read: damage is for a look at a chain to name.
+    pub(crate) fn readable_chains(&self, store: &Store) -> Result<Vec<ChainInfo>, Failure> {
+        let error = match store.chains() {
+            Ok(chains) => return Ok(chains),
+            Err(error) => error,
+        };
+        let found = FileLog::open_reader(Arc::new(FileStorage::new(&self.dir))).map(|log| {
+            let mut directory = Directory::new(&log);
+            // It fails where the store failed; what stands before that is known then.
+            let _ = directory.update(&log);
+            let info = |entry: &DirectoryEntry| ChainInfo {
+                name: entry.name.to_string(),
+                id: entry.chain,
+                root: entry.root,
+            };
+            directory.entries().iter().map(info).collect::<Vec<_>>()
+        });
+        match found {
+            Ok(chains) if !chains.is_empty() => Ok(chains),
+            _ => Err(self.explain(error)),
+        }
+    }
+
+    /// A chain that exists, by name or id, without loading it: what is damaged cannot be loaded.
+    pub(crate) fn chain_info(&self, store: &Store, name: &str) -> Result<ChainInfo, Failure> {
+        self.readable_chains(store)?
+            .into_iter()
+            .find(|chain| &*chain.name == name || chain.id.to_string() == name)
+            .ok_or_else(|| self.unknown_chain(name))
+    }
+
+    fn no_chain(&self, error: ate::Error, name: &str) -> Failure {
+        if matches!(error, ate::Error::NoChain { .. }) {
+            self.unknown_chain(name)
+        } else {
+            Failure::from(error).during(format!("cannot open chain `{name}`"))
+        }
+    }
+
+    fn unknown_chain(&self, name: &str) -> Failure {
+        Failure::failed(format!("no chain `{name}` in {}", self.shown_dir()))
+            .next("`ate ls` lists the chains; only `put` and `import` create one")
+    }
+}
+
+/// What was mended by itself while opening.
+pub(crate) fn tell_notes(store: &Store) {
+    for note in store.notes() {
+        say(format_args!("note: {note}"));
+    }
+}
+
+/// Says that a chain was created, and at the very first where the identity lies.
+pub(crate) fn announce(store: &Store, chain: &Chain) {
+    say(format_args!(
+        "created chain `{}`, id {}",
+        chain.name(),
+        chain.id()
+    ));
+    if store.is_new_identity() {
+        let path = store.dir().map(Keystore::in_dir);
+        let path = path.map_or_else(String::new, |keystore| {
+            keystore.path().display().to_string()
+        });
+        say(format_args!(
+            "created an identity in {path}: whoever loses this file loses the data, whoever gets it can read and write it\n  \
+             next: `ate identity export --yes` prints 24 words that restore it; `ate identity passphrase set` seals the file"
+        ));
+    }
+}

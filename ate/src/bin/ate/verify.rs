@@ -1,0 +1,114 @@
+//! `verify`: everything again from the files alone.
+
+use ate::chain::{Depth, Proved};
+use ate::{ChainInfo, Store, Verified};
+use serde::Serialize;
+
+use crate::args::Verify;
+use crate::failure::{Failure, fault};
+use crate::output::{Bytes, Output, plural, say};
+use crate::progress::Progress;
+use crate::store::{Place, tell_notes};
+
+/// Commits between two looks at the progress bar.
+const COMMITS_PER_STEP: u64 = 256;
+
+/// What was proved of one chain.
+#[derive(Serialize)]
+struct Shown {
+    chain: String,
+    id: String,
+    position: u64,
+    root: String,
+    commits: u64,
+    events: u64,
+    bodies: u64,
+    body_bytes: u64,
+    signatures: u64,
+    proofs: u64,
+    deep: bool,
+}
+
+pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), Failure> {
+    let store = place.read()?;
+    let depth = if args.deep {
+        Depth::Deep
+    } else {
+        Depth::Bodies
+    };
+    let chains = match &args.chain {
+        Some(name) => vec![place.chain_info(&store, name)?],
+        None => place.readable_chains(&store)?,
+    };
+    for chain in &chains {
+        let progress = Progress::records("verifying", None);
+        let verified = prove(&store, chain, depth, |proved| {
+            if proved.commits.is_multiple_of(COMMITS_PER_STEP) {
+                progress.reached(proved.events);
+            }
+        });
+        drop(progress);
+        let verified = verified?;
+        show(
+            &Shown {
+                chain: chain.name.to_string(),
+                id: chain.id.to_string(),
+                position: verified.position.0,
+                root: verified.root.to_string(),
+                commits: verified.proved.commits,
+                events: verified.proved.events,
+                bodies: verified.proved.bodies,
+                body_bytes: verified.proved.body_bytes,
+                signatures: verified.proved.signatures,
+                proofs: verified.proved.proofs,
+                deep: args.deep,
+            },
+            &verified.proved,
+            out,
+        )?;
+    }
+    if chains.is_empty() {
+        say("no chains yet: nothing to prove");
+    }
+    tell_notes(&store);
+    Ok(())
+}
+
+/// Proves one chain; damage is told with chain, position, file and offset.
+pub(crate) fn prove(
+    store: &Store,
+    chain: &ChainInfo,
+    depth: Depth,
+    mut progress: impl FnMut(&Proved),
+) -> Result<Verified, Failure> {
+    let mut position = 0;
+    let verified = store.verify(&chain.id, depth, |proved| {
+        position = proved.commits;
+        progress(proved);
+    });
+    verified.map_err(|error| {
+        fault(error)
+            .during(format!("chain `{}` does not verify", chain.name))
+            .in_chain(chain.id.to_string(), position)
+            .next("put the named file back from a copy of the store; nothing was changed here")
+    })
+}
+
+fn show(shown: &Shown, proved: &Proved, out: &mut Output) -> Result<(), Failure> {
+    if out.is_json() {
+        return out.object(shown);
+    }
+    out.line(format_args!(
+        "{}: good to position {}\n  root        {}\n  order       {}, each judged by the rules and authority at its place\n  \
+         changes     {}\n  hashes      {}, {}\n  signatures  {} verified, each Ed25519 and ML-DSA-65, for {}",
+        shown.chain,
+        shown.position,
+        shown.root,
+        plural(proved.commits, "commit"),
+        plural(proved.events, "event"),
+        plural(proved.bodies, "sealed part"),
+        Bytes(proved.body_bytes),
+        plural(proved.signatures, "signature").split(' ').next().unwrap_or_default(),
+        plural(proved.proofs, "batch").replace("batchs", "batches"),
+    ))
+}

@@ -1,0 +1,11 @@
+//! The executable `ate` as its users meet it: arguments in; exit code, standard output, standard error and files out.
+#![cfg(feature = "cli")]
+
+mod demo;
+mod documents;
+mod help;
+mod identity;
+mod import;
+mod processes;
+mod support;
+mod verify;
