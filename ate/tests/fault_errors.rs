@@ -108,7 +108,7 @@ fn fail(world: &World, call: u64, fault: Fault, is_for_good: bool, tally: &mut T
                 Some(_) => tally.poisoned += 1,
             }
             if let Some(store) = store {
-                reads_go_on(store, &oracle, &context);
+                reads_go_on(store, &oracle, &format!("{context}: {error:?}"));
                 let written = writes_as_promised(store, error, &context).is_ok();
                 oracle.after(written);
             }

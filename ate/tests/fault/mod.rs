@@ -9,7 +9,7 @@ use ate::chain::{Clock, SubmitError};
 use ate::crypto::SeededRandom;
 use ate::log::Storage;
 use ate::prelude::*;
-use ate::{CommitError, Depth, Error, Hash, Identity, Json, Pending, Seed, Transaction};
+use ate::{CommitError, Depth, Error, Hash, Identity, Json, Seed, Transaction};
 
 /// The typed record of the script.
 #[derive(Serialize, Deserialize, Record, Clone, PartialEq, Debug)]
@@ -229,12 +229,17 @@ impl<'w> Session<'w> {
 
     /// Commits to several chains, all handed over before the first is waited for, so that they share a round.
     fn commits(&mut self, changes: Vec<(&str, Change)>) -> Outcome {
-        let mut waiting: Vec<(Chain, usize, Pending<Result<Receipt, CommitError>>)> = Vec::new();
+        let mut staged = Vec::new();
         for (name, change) in changes {
             let chain = self.chain(name)?;
             let transaction = chain.begin();
             Self::stage(&transaction, &change)?;
-            let position = self.attempt(name, |state| apply(state, &change));
+            staged.push((chain, transaction, change));
+        }
+        // Nothing is handed over before everything is staged: a commit whose answer nobody takes is written all the same.
+        let mut waiting = Vec::new();
+        for (chain, transaction, change) in staged {
+            let position = self.attempt(chain.name(), |state| apply(state, &change));
             waiting.push((chain, position, transaction.commit()));
         }
         let mut outcome = Ok(());
@@ -370,7 +375,7 @@ pub(crate) fn content(chain: &Chain) -> Result<Content, Error> {
 }
 
 /// The named documents of a chain as they stood at `position`.
-fn documents_at(chain: &Chain, position: usize) -> Result<Content, Error> {
+pub(crate) fn documents_at(chain: &Chain, position: usize) -> Result<Content, Error> {
     let view = chain.as_of(Position(position as u64));
     let mut content = Content::new();
     for entry in view.names("")? {
