@@ -103,6 +103,20 @@ fn large_documents_split_commits_by_size() {
 }
 
 #[test]
+fn the_largest_document_goes_in_and_one_byte_more_is_refused() {
+    let place = Place::new();
+    let head = "{\"id\":1,\"x\":\"";
+    let largest = format!("{head}{}\"}}\n", "x".repeat((16 << 20) - head.len() - 2));
+    let file = place.file("lines", &largest);
+    place.good(&["import", "shop", &file, "--key", "id"]);
+    assert_eq!(place.good(&["export", "shop"]), largest);
+    let file = place.file("lines", largest.replacen("1", "23", 1));
+    place
+        .ate(&["import", "shop", &file, "--key", "id"])
+        .failed(1, &["line 1", "16 MiB", "nothing was written"]);
+}
+
+#[test]
 fn several_fields_make_one_key() {
     let place = Place::new();
     let file = place.file(

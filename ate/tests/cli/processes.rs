@@ -3,7 +3,9 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout};
 
-use crate::support::{Ended, Place, documents, interrupt, json_lines};
+#[cfg(unix)]
+use crate::support::interrupt;
+use crate::support::{Ended, Place, documents, json_lines};
 
 /// An import that holds the store open for writing and waits for more input.
 struct Writer {
@@ -80,6 +82,7 @@ fn readers_work_beside_a_writer_and_a_second_writer_is_told() {
     assert_eq!(info[0]["written_by_another_process"], false);
 }
 
+#[cfg(unix)]
 #[test]
 fn the_first_interrupt_ends_an_import_with_everything_acknowledged_in() {
     let place = Place::new();
@@ -107,6 +110,7 @@ fn the_first_interrupt_ends_an_import_with_everything_acknowledged_in() {
     place.good(&["verify", "--deep"]);
 }
 
+#[cfg(unix)]
 #[test]
 fn a_follower_sees_what_another_process_writes() {
     let place = Place::new();

@@ -118,6 +118,7 @@ impl Ended {
 }
 
 /// Sends the signal that Ctrl-C sends.
+#[cfg(unix)]
 pub(crate) fn interrupt(child: &Child) {
     let status = Command::new("kill")
         .args(["-INT", &child.id().to_string()])

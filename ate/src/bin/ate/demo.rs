@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Demo, out: &mut Output) -> Result<(), Failure> {
     let mut story = steps::Story::new(&place.dir, &place.temporary.join("copy"));
     for (name, step) in steps::STEPS {
         if interrupt::is_asked() {
-            return Err(Failure::failed("interrupted"));
+            return Err(Failure::failed("interrupted").next("`ate demo` begins anew"));
         }
         let watch = Stopwatch::start();
         let lines = step(&mut story)?;

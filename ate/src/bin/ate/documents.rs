@@ -250,7 +250,11 @@ fn document(value: Option<&str>) -> Result<Json, Failure> {
                 .lock()
                 .take(LINE_BYTES_MAX + 3)
                 .read_to_end(&mut bytes)
-                .map_err(|error| Failure::failed("cannot read standard input").because(&error))?;
+                .map_err(|error| {
+                    Failure::failed("cannot read standard input")
+                        .because(&error)
+                        .next("give the document as an argument, or by a pipe")
+                })?;
             if bytes.pop_if(|byte| *byte == b'\n').is_some() {
                 bytes.pop_if(|byte| *byte == b'\r');
             }

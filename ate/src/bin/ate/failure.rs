@@ -226,9 +226,30 @@ impl From<ate::Error> for Failure {
             what,
             causes: messages,
             damage: damage.map(Box::new),
-            next: error.remedy().map(Into::into),
+            next: error
+                .remedy()
+                .or_else(|| remedy(error.kind()))
+                .map(Into::into),
         }
     }
+}
+
+/// What usually helps, where the library knows nothing better.
+const fn remedy(kind: ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::NotFound => "`ate ls` lists what is there",
+        ErrorKind::Limit => "`ate info` tells the limits",
+        ErrorKind::Denied => {
+            "whoever may grant it needs the public part that `ate identity show` prints"
+        }
+        ErrorKind::Rejected => {
+            "change what the message names; the same again will be refused again"
+        }
+        ErrorKind::Io => {
+            "check the path, its permissions and the free space of its disk, then try again"
+        }
+        _ => return None,
+    })
 }
 
 /// A library error as a failure.

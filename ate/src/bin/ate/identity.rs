@@ -109,7 +109,11 @@ fn import(place: &Place, keystore: &Keystore, out: &mut Output) -> Result<(), Fa
         .lock()
         .take(WORDS_BYTES_MAX)
         .read_to_string(&mut words)
-        .map_err(|error| Failure::failed("cannot read the words").because(&error))?;
+        .map_err(|error| {
+            Failure::failed("cannot read the words")
+                .because(&error)
+                .next("give the 24 words as text on standard input")
+        })?;
     let seed = Seed::from_words(&words).map_err(|error| {
         Failure::failed("these are not the 24 words of an identity")
             .because(&error)

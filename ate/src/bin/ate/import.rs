@@ -110,7 +110,7 @@ fn check_file(
     let progress = Progress::bytes("checking", bytes);
     let mut check = Check::new(chain);
     let mut verdicts = Vec::new();
-    while let Some(line) = lines.next()? {
+    while let Some(line) = lines.next().map_err(nothing_written)? {
         let parsed = lines.parse(line, &args.key).map_err(nothing_written)?;
         let verdict = check
             .judge(&parsed)

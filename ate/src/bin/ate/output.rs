@@ -68,8 +68,11 @@ pub(crate) fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
 
 /// A stored document inside a JSON line, number text and member order kept.
 pub(crate) fn raw(text: &str) -> Result<Box<RawValue>, Failure> {
-    RawValue::from_string(one_line(text).into_owned())
-        .map_err(|error| Failure::failed("the record cannot be shown as JSON").because(&error))
+    RawValue::from_string(one_line(text).into_owned()).map_err(|error| {
+        Failure::failed("the record cannot be shown as JSON")
+            .because(&error)
+            .next("`ate get` without --json prints it as it is")
+    })
 }
 
 /// Milliseconds since 1970 as RFC 3339 in UTC.

@@ -54,7 +54,9 @@ pub(crate) fn ask(prompt: &str) -> Result<Option<String>, Failure> {
         return Ok(None);
     }
     let line = rpassword::prompt_password(prompt).map_err(|error| {
-        Failure::failed("cannot read the passphrase from the terminal").because(&error)
+        Failure::failed("cannot read the passphrase from the terminal")
+            .because(&error)
+            .next(format!("give it in {VARIABLE} or with --passphrase-file"))
     })?;
     accept(&line).map(Some)
 }
@@ -89,7 +91,8 @@ fn accept(text: &str) -> Result<String, Failure> {
         Err(Failure::failed("the passphrase is empty")
             .next("give one, or `ate identity passphrase clear`"))
     } else if text.len() as u64 > BYTES_MAX {
-        Err(Failure::failed("the passphrase is longer than 1024 bytes"))
+        Err(Failure::failed("the passphrase is longer than 1024 bytes")
+            .next("choose a shorter one"))
     } else {
         Ok(text.to_owned())
     }

@@ -102,5 +102,7 @@ pub(super) fn flip(path: &Path, offset: u64) -> Result<(), Failure> {
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {
-    Failure::failed(format!("cannot use {}", path.display())).because(error)
+    Failure::failed(format!("cannot use {}", path.display()))
+        .because(error)
+        .next("check the free space and permissions there, or name another place with --keep")
 }

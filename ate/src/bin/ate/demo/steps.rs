@@ -217,9 +217,15 @@ fn on_disk(story: &mut Story) -> Result<Vec<String>, Failure> {
     Ok(lines)
 }
 
+/// The largest segment of the log: what is not in the log is a cache that may be lost.
 fn largest(files: &[disk::Found]) -> Result<&disk::Found, Failure> {
     files
         .iter()
+        .filter(|file| {
+            file.path
+                .extension()
+                .is_some_and(|extension| extension == "seg")
+        })
         .max_by_key(|file| file.bytes)
         .filter(|file| file.bytes > 4096)
         .ok_or_else(|| broken("nothing was written"))
