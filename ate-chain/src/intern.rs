@@ -7,6 +7,8 @@ use std::hash::Hash;
 pub(crate) struct Interner<T> {
     values: Vec<T>,
     numbers: HashMap<T, u32>,
+    /// The number asked for last: rows of one commit repeat it thousands of times, and comparing is cheaper than hashing.
+    last: u32,
 }
 
 impl<T: Clone + Eq + Hash> Interner<T> {
@@ -15,22 +17,32 @@ impl<T: Clone + Eq + Hash> Interner<T> {
         Self {
             values: vec![first.clone()],
             numbers: HashMap::from([(first, 0)]),
+            last: 0,
         }
     }
 
     /// Rebuilds an interner from its values in order; `None` if one stands twice or there is none.
     pub(crate) fn from_values(values: Vec<T>) -> Option<Self> {
         let numbers: HashMap<T, u32> = values.iter().cloned().zip(0..).collect();
-        (numbers.len() == values.len() && !values.is_empty()).then_some(Self { values, numbers })
+        (numbers.len() == values.len() && !values.is_empty()).then_some(Self {
+            values,
+            numbers,
+            last: 0,
+        })
     }
 
     pub(crate) fn number(&mut self, value: &T) -> u32 {
+        if self.values[self.last as usize] == *value {
+            return self.last;
+        }
         if let Some(number) = self.numbers.get(value) {
+            self.last = *number;
             return *number;
         }
         let number = u32::try_from(self.values.len()).expect("fewer than 2^32 distinct values");
         self.values.push(value.clone());
         self.numbers.insert(value.clone(), number);
+        self.last = number;
         number
     }
 
@@ -44,5 +56,22 @@ impl<T: Clone + Eq + Hash> Interner<T> {
 
     pub(crate) fn values(&self) -> &[T] {
         &self.values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_stable_in_any_order_of_asking() {
+        let mut interner = Interner::starting_with("zero");
+        let asked = ["one", "one", "zero", "two", "one", "two", "two", "zero"];
+        let numbers = asked.map(|value| interner.number(&value));
+        assert_eq!(numbers, [1, 1, 0, 2, 1, 2, 2, 0]);
+        let mut again = Interner::from_values(interner.values().to_vec()).unwrap();
+        assert_eq!(asked.map(|value| again.number(&value)), numbers);
+        assert!(Interner::from_values(vec![1, 1]).is_none());
+        assert!(Interner::<u8>::from_values(Vec::new()).is_none());
     }
 }
