@@ -904,3 +904,39 @@ fn the_names_that_proofs_hash_are_what_the_format_says() {
     let log: &dyn Log = &*rebuilt(&history.others).0;
     assert!(Local::verify(log, history.b, Depth::Deep, |_| {}).is_ok());
 }
+
+#[test]
+fn the_last_signature_before_a_change_of_rights_is_verified_though_a_later_one_covers_it() {
+    let log = Arc::new(MemLog::new());
+    let root = identity(1);
+    let writer = committer(log.clone(), 1);
+    let local = Local::create(&writer, "a", &root).unwrap();
+    let author = local.author(&root);
+    let mut key = ROOT;
+    write(&author, |draft| {
+        define(draft, ROOT);
+        key = add(draft, ROOT, "record", "1");
+    });
+    write(&author, |draft| {
+        let (at, policy) = (stands(&local, &key), Some(WritePolicy::Key(root.id())));
+        draft
+            .update(key, at, &schema(), b"2".to_vec(), policy, None)
+            .unwrap();
+    });
+    write(&author, |draft| {
+        add(draft, key, "after", "after");
+    });
+    let (proved, ..) = Local::verify(&*log, local.chain(), Depth::Heads, |_| {}).unwrap();
+    assert_eq!((proved.proofs, proved.signatures), (3, 2));
+    let mut hostile = frames(&*log);
+    let changes = 3; // proof, genesis, first commit, then the proof of the change
+    let end = hostile[changes].parts[0].len();
+    hostile[changes].parts[0][end - 1] ^= 1;
+    let (log, places) = rebuilt(&hostile);
+    let error = Local::verify(&*log, local.chain(), Depth::Heads, |_| {}).unwrap_err();
+    let (_, seq, at, why) = told(&error);
+    assert_eq!(
+        (seq, at, why.as_str()),
+        (Some(2), places[changes], SIGNATURE)
+    );
+}
