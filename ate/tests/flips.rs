@@ -3,7 +3,10 @@
 //! and said so) or *unused* (the byte means nothing in a closed store). Wrong data, a panic, a hang or hunger for memory fail.
 //!
 //! The bit rotates with the offset. Files of the log are flipped in memory; `lock`, whose bytes only a real directory has, on disk.
-#![expect(clippy::print_stdout, reason = "a test program of its own: its output is its report")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a test program of its own: its output is its report"
+)]
 
 mod fault;
 
@@ -57,17 +60,27 @@ fn make(dir: &Path) -> Any<()> {
     // The torn tail makes the log go on in a second segment, and so the chains are put to rest at close.
     let store = world.open(Arc::new(storage.clone()))?;
     let chain = store.chain("alpha").wait()?;
-    chain.put("note", Json::new(r#"{"second": "segment"}"#)?).wait()?;
+    chain
+        .put("note", Json::new(r#"{"second": "segment"}"#)?)
+        .wait()?;
     chain.remove::<Json>("gone").wait()?;
     store.close().wait()?;
     drop((chain, store));
     for (name, bytes) in storage.image() {
         std::fs::write(dir.join(name), bytes)?;
     }
-    Keystore::in_dir(dir).create(&Seed::from_bytes([1; 32]), None, &ate::crypto::SeededRandom::new(1))?;
+    Keystore::in_dir(dir).create(
+        &Seed::from_bytes([1; 32]),
+        None,
+        &ate::crypto::SeededRandom::new(1),
+    )?;
     // Once through the real thing, so that every file of a closed store is there.
     let store = Store::open(dir).wait()?;
-    store.existing_chain("alpha").wait()?.get::<Json>("note").wait()?;
+    store
+        .existing_chain("alpha")
+        .wait()?
+        .get::<Json>("note")
+        .wait()?;
     store.close().wait()?;
     Ok(())
 }
@@ -79,12 +92,19 @@ fn torn_image(world: &World) -> Any<Image> {
         let store = world.open(Arc::new(disk.clone()))?;
         let chain = store.chain("alpha").wait()?;
         let tx = chain.begin();
-        tx.add(&Account { email: "anna@example.org".into(), balance: 10 })?;
+        tx.add(&Account {
+            email: "anna@example.org".into(),
+            balance: 10,
+        })?;
         tx.put("plan", &Json::new(r#"{"shared": true}"#)?)?;
         tx.put("gone", &Json::new("1")?)?;
         tx.commit().wait()?;
         chain.share::<Json>("plan", world.bob.who()).wait()?;
-        store.chain("beta").wait()?.put("only", Json::new("[1, 2, 3]")?).wait()?;
+        store
+            .chain("beta")
+            .wait()?
+            .put("only", Json::new("[1, 2, 3]")?)
+            .wait()?;
         chain.put("torn", Json::new("0")?).wait()?;
         Ok(())
     };
@@ -114,13 +134,24 @@ fn read_all(store: &Store, world: &World) -> Result<Vec<String>, Error> {
     let mut facts = Vec::new();
     for info in store.chains()? {
         let chain = store.existing_chain(&info.name).wait()?;
-        facts.push(format!("{info:?} {:?} {:?} {}", chain.position(), chain.root(), chain.record_count()));
+        facts.push(format!(
+            "{info:?} {:?} {:?} {}",
+            chain.position(),
+            chain.root(),
+            chain.record_count()
+        ));
         facts.push(format!("{:?}", content(&chain)?));
         for position in 1..=chain.position().0 {
             let root = chain.root_at(Position(position));
             let commit = chain.commit(position - 1)?;
-            facts.push(format!("{position} {root:?} {:?}", documents_at(&chain, position as usize)?));
-            facts.push(format!("{:?} {:?} {}", commit.id, commit.head.author, commit.order_time_ms));
+            facts.push(format!(
+                "{position} {root:?} {:?}",
+                documents_at(&chain, position as usize)?
+            ));
+            facts.push(format!(
+                "{:?} {:?} {}",
+                commit.id, commit.head.author, commit.order_time_ms
+            ));
         }
         for entry in chain.names("")? {
             facts.push(format!("{:?}", chain.history::<Json>(entry.name.as_str())?));
@@ -135,7 +166,15 @@ fn read_all(store: &Store, world: &World) -> Result<Vec<String>, Error> {
 
 fn verify_all(store: &Store) -> Result<Vec<String>, Error> {
     let chains = store.chains()?;
-    chains.iter().map(|info| Ok(format!("{:?}", store.verify(&info.id, Depth::Deep, |_| {})?))).collect()
+    chains
+        .iter()
+        .map(|info| {
+            Ok(format!(
+                "{:?}",
+                store.verify(&info.id, Depth::Deep, |_| {})?
+            ))
+        })
+        .collect()
 }
 
 // The child.
@@ -154,7 +193,11 @@ fn child(jobs: &str) -> Any<()> {
     let dir = PathBuf::from(std::env::var_os(DIR).ok_or("the parent names a directory")?);
     let world = World::new();
     let files = read_files(&dir)?;
-    let log: Image = files.iter().filter(|(name, _)| *name != "identity").map(|(n, b)| (n.clone(), b.clone())).collect();
+    let log: Image = files
+        .iter()
+        .filter(|(name, _)| *name != "identity")
+        .map(|(n, b)| (n.clone(), b.clone()))
+        .collect();
     let sound = world.open(Arc::new(MemStorage::from_image(log.clone())))?;
     let expected = (read_all(&sound, &world)?, verify_all(&sound)?);
     if !sound.notes().is_empty() {
@@ -164,7 +207,8 @@ fn child(jobs: &str) -> Any<()> {
     let mut out = std::io::stdout().lock();
     for job in jobs.split(',') {
         let mut fields = job.split(':');
-        let (Some(name), Some(start), Some(end)) = (fields.next(), fields.next(), fields.next()) else {
+        let (Some(name), Some(start), Some(end)) = (fields.next(), fields.next(), fields.next())
+        else {
             return Err(format!("bad job `{job}`").into());
         };
         for offset in start.parse::<usize>()?..end.parse()? {
@@ -176,7 +220,11 @@ fn child(jobs: &str) -> Any<()> {
                 _ => {
                     let mut image = log.clone();
                     image.insert(name.to_owned(), bytes);
-                    judge(|| world.open(Arc::new(MemStorage::from_image(image)) as Arc<dyn Storage>), &world, &expected)
+                    judge(
+                        || world.open(Arc::new(MemStorage::from_image(image)) as Arc<dyn Storage>),
+                        &world,
+                        &expected,
+                    )
                 }
             };
             out.write_all(&[verdict as u8])?;
@@ -187,14 +235,22 @@ fn child(jobs: &str) -> Any<()> {
 }
 
 /// Opens, reads and proves; whatever is shown must be what was written.
-fn judge(open: impl FnOnce() -> Result<Store, Error>, world: &World, expected: &(Vec<String>, Vec<String>)) -> Verdict {
+fn judge(
+    open: impl FnOnce() -> Result<Store, Error>,
+    world: &World,
+    expected: &(Vec<String>, Vec<String>),
+) -> Verdict {
     let store = match open() {
         Ok(store) => store,
         Err(error) => return of_error(&error, "open"),
     };
     let read = read_all(&store, world);
     let proved = verify_all(&store);
-    let mut verdict = if store.notes().is_empty() { Verdict::Unused } else { Verdict::Rebuilt };
+    let mut verdict = if store.notes().is_empty() {
+        Verdict::Unused
+    } else {
+        Verdict::Rebuilt
+    };
     for (shown, expected, what) in [(read, &expected.0, "read"), (proved, &expected.1, "verify")] {
         match shown {
             Ok(shown) if shown == *expected => {}
@@ -221,7 +277,9 @@ fn of_error(error: &Error, what: &str) -> Verdict {
 }
 
 fn flip_identity(bytes: &[u8], sound: &[u8]) -> Verdict {
-    let seed = |bytes: &[u8]| ate::crypto::keystore::unlock(bytes, None).map(|seed| seed.expose().to_vec());
+    let seed = |bytes: &[u8]| {
+        ate::crypto::keystore::unlock(bytes, None).map(|seed| seed.expose().to_vec())
+    };
     match (seed(bytes), seed(sound)) {
         (Err(_), Ok(_)) => Verdict::Detected,
         (Ok(flipped), Ok(sound)) if flipped == sound => Verdict::Unused,
@@ -230,12 +288,25 @@ fn flip_identity(bytes: &[u8], sound: &[u8]) -> Verdict {
 }
 
 /// The file is written by every opening, so the directory is as it was for the next flip.
-fn flip_lock(dir: &Path, bytes: &[u8], world: &World, expected: &(Vec<String>, Vec<String>)) -> Any<Verdict> {
+fn flip_lock(
+    dir: &Path,
+    bytes: &[u8],
+    world: &World,
+    expected: &(Vec<String>, Vec<String>),
+) -> Any<Verdict> {
     let path = dir.join("lock");
     std::fs::write(&path, bytes)?;
-    let reader = judge(|| Store::builder(dir).read_only().open().wait(), world, expected);
+    let reader = judge(
+        || Store::builder(dir).read_only().open().wait(),
+        world,
+        expected,
+    );
     std::fs::write(&path, bytes)?;
-    let writer = judge(|| Store::builder(dir).must_exist().open().wait(), world, expected);
+    let writer = judge(
+        || Store::builder(dir).must_exist().open().wait(),
+        world,
+        expected,
+    );
     Ok(reader.max(writer))
 }
 
@@ -255,57 +326,103 @@ fn parent() -> Any<()> {
     for (name, bytes) in &files {
         println!("{:>8} bytes  {name}", bytes.len());
     }
-    for part in ["identity", "lock", "log-00000001.seg", "log-00000002.seg", "snapshot-directory", "snapshot-chain-"] {
+    for part in [
+        "identity",
+        "lock",
+        "log-00000001.seg",
+        "log-00000002.seg",
+        "snapshot-directory",
+        "snapshot-chain-",
+    ] {
         if !files.keys().any(|name| name.starts_with(part)) {
             return Err(format!("the store has no file `{part}`").into());
         }
     }
     if total > STORE_BYTES_MAX {
-        return Err(format!("the store has {total} bytes, at most {STORE_BYTES_MAX} are meant").into());
+        return Err(
+            format!("the store has {total} bytes, at most {STORE_BYTES_MAX} are meant").into(),
+        );
     }
     let jobs = files.iter().flat_map(|(name, bytes)| {
         // Flips on disk are made by one child alone.
-        let piece = if name == "lock" { bytes.len().max(1) } else { PIECE };
-        (0..bytes.len()).step_by(piece).map(move |start| Job { file: name.clone(), range: start..(start + piece).min(bytes.len()) })
+        let piece = if name == "lock" {
+            bytes.len().max(1)
+        } else {
+            PIECE
+        };
+        (0..bytes.len()).step_by(piece).map(move |start| Job {
+            file: name.clone(),
+            range: start..(start + piece).min(bytes.len()),
+        })
     });
     let jobs: Vec<Job> = jobs.collect();
-    let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 8);
-    let verdicts = std::thread::scope(|scope| -> Any<BTreeMap<String, BTreeMap<usize, Verdict>>> {
-        let shares = (0..workers).map(|worker| jobs.iter().skip(worker).step_by(workers).collect::<Vec<_>>());
-        let running: Vec<_> = shares
-            .map(|share| scope.spawn(|| run(dir.path(), share).map_err(|error| error.to_string())))
-            .collect();
-        let mut all: BTreeMap<String, BTreeMap<usize, Verdict>> = BTreeMap::new();
-        for worker in running {
-            for (file, offset, verdict) in worker.join().map_err(|_| "a worker panicked")?? {
-                all.entry(file).or_default().insert(offset, verdict);
+    let workers = std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .clamp(1, 8);
+    let verdicts =
+        std::thread::scope(|scope| -> Any<BTreeMap<String, BTreeMap<usize, Verdict>>> {
+            let shares = (0..workers).map(|worker| {
+                jobs.iter()
+                    .skip(worker)
+                    .step_by(workers)
+                    .collect::<Vec<_>>()
+            });
+            let running: Vec<_> = shares
+                .map(|share| {
+                    scope.spawn(|| run(dir.path(), share).map_err(|error| error.to_string()))
+                })
+                .collect();
+            let mut all: BTreeMap<String, BTreeMap<usize, Verdict>> = BTreeMap::new();
+            for worker in running {
+                for (file, offset, verdict) in worker.join().map_err(|_| "a worker panicked")?? {
+                    all.entry(file).or_default().insert(offset, verdict);
+                }
             }
-        }
-        Ok(all)
-    })?;
+            Ok(all)
+        })?;
     report(&files, &verdicts)
 }
 
-fn report(files: &BTreeMap<String, Vec<u8>>, verdicts: &BTreeMap<String, BTreeMap<usize, Verdict>>) -> Any<()> {
+fn report(
+    files: &BTreeMap<String, Vec<u8>>,
+    verdicts: &BTreeMap<String, BTreeMap<usize, Verdict>>,
+) -> Any<()> {
     let mut judged = 0;
     let mut wrong = Vec::new();
     for (file, bytes) in files {
         let of_file = &verdicts[file];
         let count = |verdict| of_file.values().filter(|found| **found == verdict).count();
-        let [detected, rebuilt, unused] = [Verdict::Detected, Verdict::Rebuilt, Verdict::Unused].map(count);
-        println!("{file}: {} flips: {detected} detected, {rebuilt} rebuilt, {unused} unused", of_file.len());
+        let [detected, rebuilt, unused] =
+            [Verdict::Detected, Verdict::Rebuilt, Verdict::Unused].map(count);
+        println!(
+            "{file}: {} flips: {detected} detected, {rebuilt} rebuilt, {unused} unused",
+            of_file.len()
+        );
         for range in ranges(of_file, Verdict::Unused) {
             println!("    unused: [{}, {})", range.start, range.end);
         }
-        wrong.extend(ranges(of_file, Verdict::Wrong).into_iter().map(|range| format!("{file} {range:?}")));
+        wrong.extend(
+            ranges(of_file, Verdict::Wrong)
+                .into_iter()
+                .map(|range| format!("{file} {range:?}")),
+        );
         if of_file.len() != bytes.len() {
-            return Err(format!("{file}: {} of {} bytes were judged", of_file.len(), bytes.len()).into());
+            return Err(format!(
+                "{file}: {} of {} bytes were judged",
+                of_file.len(),
+                bytes.len()
+            )
+            .into());
         }
         judged += of_file.len();
         expect_verdicts(file, [detected, rebuilt, unused], bytes.len())?;
     }
     if !wrong.is_empty() {
-        return Err(format!("wrong data, or damage under another name, after flips in {}", wrong.join(", ")).into());
+        return Err(format!(
+            "wrong data, or damage under another name, after flips in {}",
+            wrong.join(", ")
+        )
+        .into());
     }
     println!("flips: {judged} flips, every one detected, rebuilt or unused");
     Ok(())
@@ -319,7 +436,11 @@ fn expect_verdicts(file: &str, [detected, rebuilt, unused]: [usize; 3], bytes: u
         _ if file.starts_with("snapshot-") => rebuilt == bytes,
         _ => detected == bytes,
     };
-    if holds { Ok(()) } else { Err(format!("{file}: {detected} detected, {rebuilt} rebuilt, {unused} unused is not what is promised").into()) }
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("{file}: {detected} detected, {rebuilt} rebuilt, {unused} unused is not what is promised").into())
+    }
 }
 
 fn ranges(verdicts: &BTreeMap<usize, Verdict>, wanted: Verdict) -> Vec<Range<usize>> {
@@ -337,7 +458,10 @@ fn read_files(dir: &Path) -> Any<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
-        let name = entry.file_name().into_string().map_err(|_| "our names are UTF-8")?;
+        let name = entry
+            .file_name()
+            .into_string()
+            .map_err(|_| "our names are UTF-8")?;
         files.insert(name, std::fs::read(entry.path())?);
     }
     Ok(files)
@@ -345,10 +469,19 @@ fn read_files(dir: &Path) -> Any<BTreeMap<String, Vec<u8>>> {
 
 /// Has a child judge these pieces.
 fn run(dir: &Path, jobs: Vec<&Job>) -> Any<Vec<(String, usize, Verdict)>> {
-    let list = jobs.iter().map(|job| format!("{}:{}:{}", job.file, job.range.start, job.range.end));
+    let list = jobs
+        .iter()
+        .map(|job| format!("{}:{}:{}", job.file, job.range.start, job.range.end));
     let list = list.collect::<Vec<_>>().join(",");
-    let flips = jobs.iter().flat_map(|job| job.range.clone().map(|offset| (job.file.clone(), offset)));
-    let mut child = limited()?.env(JOBS, list).env(DIR, dir).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let flips = jobs
+        .iter()
+        .flat_map(|job| job.range.clone().map(|offset| (job.file.clone(), offset)));
+    let mut child = limited()?
+        .env(JOBS, list)
+        .env(DIR, dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
     let judged = collect(&mut child, flips);
     if judged.is_err() {
         // It may hang; if it has ended already there is nothing to end.
@@ -369,17 +502,26 @@ fn limited() -> Any<Command> {
         return Ok(Command::new(program));
     }
     let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("ulimit -v {LIMIT_KIB} && exec \"$0\"")).arg(program);
+    command
+        .arg("-c")
+        .arg(format!("ulimit -v {LIMIT_KIB} && exec \"$0\""))
+        .arg(program);
     Ok(command)
 }
 
-fn collect(child: &mut Child, flips: impl Iterator<Item = (String, usize)>) -> Any<Vec<(String, usize, Verdict)>> {
+fn collect(
+    child: &mut Child,
+    flips: impl Iterator<Item = (String, usize)>,
+) -> Any<Vec<(String, usize, Verdict)>> {
     let mut pipe = child.stdout.take().ok_or("the child has a pipe")?;
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-            if buffer[..count].iter().any(|byte| sender.send(*byte).is_err()) {
+            if buffer[..count]
+                .iter()
+                .any(|byte| sender.send(*byte).is_err())
+            {
                 return;
             }
         }
@@ -391,8 +533,14 @@ fn collect(child: &mut Child, flips: impl Iterator<Item = (String, usize)>) -> A
             Ok(b'r') => Verdict::Rebuilt,
             Ok(b'u') => Verdict::Unused,
             Ok(_) => Verdict::Wrong,
-            Err(RecvTimeoutError::Timeout) => return Err(format!("{file}: byte {offset}: no verdict within {FLIP_AT_MOST:?}").into()),
-            Err(RecvTimeoutError::Disconnected) => return Err(format!("{file}: byte {offset}: no verdict").into()),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(
+                    format!("{file}: byte {offset}: no verdict within {FLIP_AT_MOST:?}").into(),
+                );
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(format!("{file}: byte {offset}: no verdict").into());
+            }
         };
         judged.push((file, offset, verdict));
     }
