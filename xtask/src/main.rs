@@ -153,7 +153,7 @@ const GATE: &[(&str, &[&str])] = &[
     ("test", &[]),
     ("doc", &[]),
     ("examples", &[]),
-    ("crash", &["--cycles", "5"]),
+    ("crash", &["--cycles", "10"]),
     ("planted", &[]),
     ("deny", &[]),
     ("vectors", &[]),
