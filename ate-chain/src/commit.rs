@@ -89,9 +89,14 @@ impl Commit<Unverified> {
         mut content: impl FnMut(usize) -> Option<&'a [u8]>,
         check_bodies: bool,
     ) -> Result<Commit<Verified>, &'static str> {
+        #[cfg(ate_planted)]
+        let check_bodies = check_bodies && !ate_crypto::planted("skip-body-hash");
         let mut root = RootBuilder::default();
         self.events.iter().for_each(|event| root.push(event.hash));
-        if root.root() != self.head.events_root {
+        let is_root = root.root() == self.head.events_root;
+        #[cfg(ate_planted)]
+        let is_root = is_root || ate_crypto::planted("skip-root-check");
+        if !is_root {
             return Err("events do not hash to the signed root");
         }
         let (mut metas, mut contents) = (Reader::new(metas), 0);

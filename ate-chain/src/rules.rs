@@ -228,7 +228,11 @@ impl Check<'_> {
                 author: head.author,
             });
         }
-        if head.seen.size > self.seq || head.seen.root != self.state.root_at(head.seen.size) {
+        let is_root =
+            head.seen.size <= self.seq && head.seen.root == self.state.root_at(head.seen.size);
+        #[cfg(ate_planted)]
+        let is_root = is_root || ate_crypto::planted("skip-root-check");
+        if !is_root {
             return Err(Reject::Seen);
         }
         if head.number == 0 {

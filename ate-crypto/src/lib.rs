@@ -83,6 +83,8 @@ mod keys;
 pub mod keystore;
 pub mod merkle;
 mod note;
+#[cfg(ate_planted)]
+mod planted;
 mod random;
 mod seal;
 pub mod sealed_file;
@@ -103,6 +105,9 @@ pub use keys::{LINK_SEALED_BYTES, LinkInfo, NameKey, ReadKey, Salt, StoreKey, re
 pub use note::{
     NOTE_BYTES_MAX, NOTE_KEY_BYTES, NOTE_LINES_MAX, NoteKeys, NoteVerifier, verify_note,
 };
+#[cfg(ate_planted)]
+#[doc(hidden)]
+pub use planted::planted;
 pub use random::{Random, SeededRandom};
 pub use seal::{Part, PartAt, PartContext, SEAL_OVERHEAD, SealKey};
 pub use seed::Seed;

@@ -3,6 +3,8 @@
 //!
 //! By default each call fails in one way, another one for each; `ATE_FAULT_ALL=1` tries all.
 
+#![expect(clippy::print_stdout, reason = "what was tried, for `--nocapture`")]
+
 mod fault;
 
 use std::sync::Arc;

@@ -4,6 +4,8 @@
 //!
 //! By default each cut is tried with a share of the variants of loss, another share for each cut; `ATE_FAULT_ALL=1` tries all.
 
+#![expect(clippy::print_stdout, reason = "what was tried, for `--nocapture`")]
+
 mod fault;
 
 use std::sync::Arc;

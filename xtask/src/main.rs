@@ -13,11 +13,13 @@
 )]
 
 mod bench;
+mod crash;
 mod examples;
 mod fresh;
 mod gate;
 mod layers;
 mod manifest;
+mod planted;
 mod process;
 mod scratch;
 mod source;
@@ -105,6 +107,18 @@ const COMMANDS: &[Command] = &[
         run: Run::Plain(examples::command),
     },
     Command {
+        name: "crash",
+        arguments: "[--cycles N] [--seed S]",
+        help: "kill imports at moments chosen by a seed and compare what is left with what was acknowledged",
+        run: Run::With(crash::command),
+    },
+    Command {
+        name: "planted",
+        arguments: "",
+        help: "switch on each planted bug in turn and demand that the tests find it",
+        run: Run::Plain(planted::command),
+    },
+    Command {
         name: "vectors",
         arguments: "",
         help: "recompute the test vectors without any Rust code (needs python3)",
@@ -139,11 +153,16 @@ const GATE: &[(&str, &[&str])] = &[
     ("test", &[]),
     ("doc", &[]),
     ("examples", &[]),
+    ("crash", &["--cycles", "10"]),
+    ("planted", &[]),
     ("deny", &[]),
     ("vectors", &[]),
 ];
 
 fn main() -> ExitCode {
+    if let Some(code) = planted::as_compiler() {
+        return code;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some((name, rest)) = arguments.split_first() else {
         print!("{}", help());

@@ -89,15 +89,23 @@ fn expect_success(line: &str, status: ExitStatus) -> Result<()> {
 ///
 /// # Errors
 /// The child failed or was over its limit; in both cases it has ended.
-pub(crate) fn wait_at_most(mut child: Child, limit: Duration) -> Result<()> {
+pub(crate) fn wait_at_most(child: Child, limit: Duration) -> Result<()> {
+    let status = ended_at_most(child, limit)?;
+    if !status.success() {
+        bail!("ended with {status}");
+    }
+    Ok(())
+}
+
+/// As [`wait_at_most`], for a child that may fail.
+///
+/// # Errors
+/// The child was over its limit; it has ended.
+pub(crate) fn ended_at_most(mut child: Child, limit: Duration) -> Result<ExitStatus> {
     let begun = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return if status.success() {
-                Ok(())
-            } else {
-                bail!("ended with {status}")
-            };
+            return Ok(status);
         }
         if begun.elapsed() > limit {
             child.kill()?;

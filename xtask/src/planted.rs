@@ -1,0 +1,285 @@
+//! Bugs on purpose: each is switched on in turn, and the tests that claim to find it must fail. A harness that cannot fail shows nothing.
+//!
+//! The bugs stand in the code under `--cfg ate_planted`, each behind a name that the environment variable `ATE_PLANTED` switches on,
+//! so one build holds all of them. This program stands in for the compiler to set that flag for the crates of the workspace alone:
+//! dependencies are not built again, and normal builds never see the switch.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::process::{cargo, ended_at_most, output};
+use crate::scratch::Scratch;
+use crate::steps::Outcome;
+
+/// Set for the compiler calls of the one build with planted bugs.
+const AS_COMPILER: &str = "ATE_XTASK_AS_COMPILER";
+/// Which bug is switched on; read by `ate_crypto::planted`.
+const SWITCH: &str = "ATE_PLANTED";
+/// Far above what one test takes: it only ends one that hangs.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// A bug, and the tests that must find it: each alone has to fail.
+struct Bug {
+    name: &'static str,
+    found_by: &'static [(&'static str, &'static str)],
+}
+
+/// Every planted bug. To add one: a line here, and `#[cfg(ate_planted)]` with its name in the code.
+const BUGS: &[Bug] = &[
+    Bug {
+        name: "acknowledge-before-sync",
+        found_by: &[
+            (
+                "committer",
+                "a_power_cut_at_any_call_loses_nothing_that_was_acknowledged",
+            ),
+            ("fault_lost_syncs", "no_cut_loses_what_was_acknowledged"),
+        ],
+    },
+    Bug {
+        name: "skip-signature-half",
+        found_by: &[("hostile_log", "each_half_of_each_signature_counts")],
+    },
+    Bug {
+        name: "skip-body-hash",
+        found_by: &[("hostile_log", "bodies_are_those_that_were_signed")],
+    },
+    Bug {
+        name: "ignore-policy",
+        found_by: &[(
+            "hostile_log",
+            "a_revoked_writer_is_refused_at_the_position_of_the_revocation",
+        )],
+    },
+    Bug {
+        name: "reuse-salt",
+        found_by: &[("fault_salts", "no_two_commits_share_a_salt")],
+    },
+    Bug {
+        name: "skip-root-check",
+        found_by: &[
+            ("hostile_log", "no_byte_of_a_signed_head_can_change"),
+            (
+                "hostile_log",
+                "order_time_is_bound_as_soon_as_somebody_has_seen_it",
+            ),
+        ],
+    },
+];
+
+/// The compiler's stand-in: `Some` if cargo has started this program in the compiler's place.
+pub(crate) fn as_compiler() -> Option<ExitCode> {
+    std::env::var_os(AS_COMPILER)?;
+    let mut words = std::env::args_os().skip(1);
+    let compiler = words.next()?;
+    let status = Command::new(compiler)
+        .args(words)
+        .args(["--cfg", "ate_planted"])
+        .status();
+    let is_built = status.is_ok_and(|status| status.success());
+    Some(if is_built {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+pub(crate) fn command() -> Result<Outcome> {
+    let begun = Instant::now();
+    let tests = build()?;
+    println!("    built in {:.1} s", begun.elapsed().as_secs_f64());
+    let scratch = Scratch::new("planted")?;
+    let mut checked: Vec<(&str, &str)> =
+        BUGS.iter().flat_map(|bug| bug.found_by).copied().collect();
+    checked.sort_unstable();
+    checked.dedup();
+    for (binary, test) in checked {
+        if let Ending::Failed(text) = run(&tests, binary, test, None, &scratch)? {
+            bail!("{binary} {test} fails without any bug:\n{text}");
+        }
+    }
+    let mut found = 0;
+    for bug in BUGS {
+        let mut missed = Vec::new();
+        for (binary, test) in bug.found_by {
+            match run(&tests, binary, test, Some(bug.name), &scratch)? {
+                Ending::Failed(_) => println!("    {}: found by {binary} {test}", bug.name),
+                Ending::Passed => missed.push(format!("{binary} {test}")),
+            }
+        }
+        if missed.is_empty() {
+            found += 1;
+        } else {
+            println!("    {}: NOT FOUND by {}", bug.name, missed.join(", "));
+        }
+    }
+    println!("    {found} of {} found", BUGS.len());
+    if found < BUGS.len() {
+        bail!("{} planted bugs were not found", BUGS.len() - found);
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Builds the test programs with the bugs in them; program and the directory it runs in, by name.
+fn build() -> Result<BTreeMap<String, (PathBuf, PathBuf)>> {
+    let mut names: Vec<&str> = BUGS
+        .iter()
+        .flat_map(|bug| bug.found_by)
+        .map(|(binary, _)| *binary)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let stand_in = std::env::current_exe().context("where this program lies")?;
+    let mut command = cargo();
+    // The same selection of features as `test`, so that dependencies are those that it has built.
+    command
+        .args([
+            "test",
+            "--no-run",
+            "--locked",
+            "--quiet",
+            "--workspace",
+            "--all-features",
+        ])
+        .arg("--message-format=json-render-diagnostics")
+        .env("RUSTC_WORKSPACE_WRAPPER", stand_in)
+        .env(AS_COMPILER, "1");
+    for name in &names {
+        command.args(["--test", name]);
+    }
+    let tests = executables(&output(&mut command)?)?;
+    if let Some(name) = names.iter().find(|name| !tests.contains_key(**name)) {
+        bail!("there is no test program `{name}`");
+    }
+    Ok(tests)
+}
+
+fn executables(messages: &str) -> Result<BTreeMap<String, (PathBuf, PathBuf)>> {
+    let mut found = BTreeMap::new();
+    for line in messages.lines() {
+        let message: Value =
+            serde_json::from_str(line).context("a line of cargo that is no JSON")?;
+        let is_test = message["profile"]["test"] == true;
+        let (Some(name), Some(path), Some(manifest)) = (
+            message["target"]["name"].as_str(),
+            message["executable"].as_str(),
+            message["manifest_path"].as_str(),
+        ) else {
+            continue;
+        };
+        if is_test {
+            let package = Path::new(manifest)
+                .parent()
+                .context("a manifest lies in a folder")?;
+            found.insert(
+                name.to_owned(),
+                (PathBuf::from(path), package.to_path_buf()),
+            );
+        }
+    }
+    Ok(found)
+}
+
+/// How one test ended.
+enum Ending {
+    Passed,
+    /// With what it printed.
+    Failed(String),
+}
+
+/// Runs one test alone. Only a test that itself failed counts as failed: one that does not exist, or a program that dies, is an error.
+fn run(
+    tests: &BTreeMap<String, (PathBuf, PathBuf)>,
+    binary: &str,
+    test: &str,
+    bug: Option<&str>,
+    scratch: &Scratch,
+) -> Result<Ending> {
+    let (program, package) = &tests[binary];
+    let path = scratch.path().join("output");
+    let file = File::create(&path)?;
+    let mut command = Command::new(program);
+    command
+        .args(["--exact", test, "--test-threads=1"])
+        .current_dir(package)
+        .env_remove(SWITCH)
+        .env_remove("ATE_FAULT_ALL")
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file);
+    if let Some(bug) = bug {
+        command.env(SWITCH, bug);
+    }
+    let context = || format!("{binary} {test} with {}", bug.unwrap_or("no bug"));
+    let status =
+        ended_at_most(command.spawn().with_context(context)?, LIMIT).with_context(context)?;
+    let text = std::fs::read_to_string(&path)?;
+    if status.success() && text.contains("test result: ok. 1 passed") {
+        Ok(Ending::Passed)
+    } else if status.code() == Some(101) && text.contains(&format!("test {test} ... FAILED")) {
+        Ok(Ending::Failed(text))
+    } else {
+        bail!(
+            "{}: neither passed nor failed, but ended with {status}:\n{text}",
+            context()
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_stands_in_the_code_and_no_other() {
+        let mut planted = Vec::new();
+        for krate in ["ate-crypto", "ate-log", "ate-chain", "ate-view", "ate"] {
+            collect(
+                &crate::process::root().join(krate).join("src"),
+                &mut planted,
+            );
+        }
+        planted.sort_unstable();
+        planted.dedup();
+        let mut known: Vec<&str> = BUGS.iter().map(|bug| bug.name).collect();
+        known.sort_unstable();
+        assert_eq!(planted, known);
+        assert!(BUGS.iter().all(|bug| !bug.found_by.is_empty()));
+    }
+
+    fn collect(folder: &Path, planted: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                collect(&path, planted);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("sources are UTF-8");
+                let calls = text.split("planted(\"").skip(1);
+                planted.extend(calls.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+            }
+        }
+    }
+
+    #[test]
+    fn test_programs_are_found_in_the_messages_of_cargo() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","manifest_path":"a/Cargo.toml","target":{"name":"lib"},"profile":{"test":false},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","manifest_path":"a/Cargo.toml","target":{"name":"ate"},"profile":{"test":false},"executable":"x/ate"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","manifest_path":"a/Cargo.toml","target":{"name":"committer"},"profile":{"test":true},"executable":"x/committer"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        let found = executables(messages).expect("JSON");
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["committer"]);
+        assert_eq!(found["committer"], ("x/committer".into(), "a".into()));
+    }
+}
