@@ -26,23 +26,23 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], FormatError> {
-        let (head, rest) = self
-            .bytes
-            .split_at_checked(count)
-            .ok_or(FormatError::Truncated {
-                offset: self.offset(),
-            })?;
+        let (head, rest) =
+            self.bytes
+                .split_at_checked(count)
+                .ok_or_else(|| FormatError::Truncated {
+                    offset: self.offset(),
+                })?;
         self.bytes = rest;
         Ok(head)
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], FormatError> {
-        let (head, rest) = self
-            .bytes
-            .split_first_chunk::<N>()
-            .ok_or(FormatError::Truncated {
-                offset: self.offset(),
-            })?;
+        let (head, rest) =
+            self.bytes
+                .split_first_chunk::<N>()
+                .ok_or_else(|| FormatError::Truncated {
+                    offset: self.offset(),
+                })?;
         self.bytes = rest;
         Ok(*head)
     }

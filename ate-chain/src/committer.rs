@@ -643,7 +643,7 @@ fn sign(runs: &[Run]) -> Vec<Vec<u8>> {
         let identity = run
             .keyring
             .as_ref()
-            .or(run.local.birth.as_ref().map(|birth| &birth.keyring))
+            .or_else(|| run.local.birth.as_ref().map(|birth| &birth.keyring))
             .map(|keyring| &keyring.identity);
         let signature = identity
             .expect("a run has a commit, and a commit its author")
@@ -722,7 +722,7 @@ pub(crate) fn apply(
             seq,
             order_time_ms: commit.order_time_ms,
             author: head.author,
-            salt: head.salt.clone(),
+            salt: head.salt,
             commitments: &head.commitments,
             events: &commit.events,
             heads,

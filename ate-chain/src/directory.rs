@@ -1,5 +1,6 @@
 //! Which chains a log holds, by name: the genesis commits, gathered without judging them. Opening a chain judges its genesis.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use ate_crypto::{Hash, KeyId};
@@ -28,6 +29,8 @@ pub struct DirectoryEntry {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Directory {
     entries: Vec<DirectoryEntry>,
+    /// The chains of `entries`: a hostile log may hold a genesis twice, and one that was noted is met again.
+    known: HashSet<ChainId>,
     cursor: Cursor,
 }
 
@@ -36,6 +39,7 @@ impl Directory {
     pub fn new(log: &dyn Log) -> Self {
         Self {
             entries: Vec::new(),
+            known: HashSet::new(),
             cursor: log.start(),
         }
     }
@@ -50,7 +54,7 @@ impl Directory {
     /// # Errors
     /// The log's; what was found before stays.
     pub fn update(&mut self, log: &dyn Log) -> Result<(), OpenError> {
-        let entries = &mut self.entries;
+        let (entries, known) = (&mut self.entries, &mut self.known);
         self.cursor = log.scan(self.cursor, &mut |frame| {
             if frame.kind == FrameKind::Commit && frame.number == 0 {
                 // What does not decode is no chain here; opening it by id says what is wrong.
@@ -58,7 +62,8 @@ impl Directory {
                     frame
                         .part(PART_HEADS)
                         .and_then(genesis_of)
-                        .filter(|entry| entry.chain.stream() == frame.stream),
+                        .filter(|entry| entry.chain.stream() == frame.stream)
+                        .filter(|entry| known.insert(entry.chain)),
                 );
             }
             ControlFlow::Continue(())
@@ -68,7 +73,7 @@ impl Directory {
 
     /// Notes a chain whose genesis was just written, so that no scan is needed to find it.
     pub fn note(&mut self, entry: DirectoryEntry) {
-        if !self.entries.iter().any(|known| known.chain == entry.chain) {
+        if self.known.insert(entry.chain) {
             self.entries.push(entry);
         }
     }
@@ -104,11 +109,14 @@ impl Directory {
             file: reader.u32()?,
             offset: reader.u32()?,
         };
-        let mut entries = Vec::new();
+        let (mut entries, mut known) = (Vec::new(), HashSet::new());
         for _ in 0..reader.varint()? {
             let (chain, root) = (ChainId(Hash(reader.array()?)), KeyId(reader.array()?));
             let name = std::str::from_utf8(reader.bytes(CHAIN_NAME_BYTES_MAX)?)
                 .map_err(|_| text.clone())?;
+            if !known.insert(chain) {
+                return Err(text);
+            }
             entries.push(DirectoryEntry {
                 chain,
                 name: name.into(),
@@ -116,7 +124,11 @@ impl Directory {
             });
         }
         reader.finish()?;
-        Ok(Self { entries, cursor })
+        Ok(Self {
+            entries,
+            known,
+            cursor,
+        })
     }
 
     /// Where the log goes on.

@@ -7,7 +7,7 @@ use std::hash::Hash;
 pub(crate) struct Interner<T> {
     values: Vec<T>,
     numbers: HashMap<T, u32>,
-    /// The number given last: rows come in runs.
+    /// The number asked for last: rows of one commit repeat it thousands of times, and comparing is cheaper than hashing.
     last: u32,
 }
 
@@ -42,6 +42,7 @@ impl<T: Clone + Eq + Hash> Interner<T> {
         let number = u32::try_from(self.values.len()).expect("fewer than 2^32 distinct values");
         self.values.push(value.clone());
         self.numbers.insert(value.clone(), number);
+        self.last = number;
         number
     }
 
@@ -55,5 +56,22 @@ impl<T: Clone + Eq + Hash> Interner<T> {
 
     pub(crate) fn values(&self) -> &[T] {
         &self.values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_stable_in_any_order_of_asking() {
+        let mut interner = Interner::starting_with("zero");
+        let asked = ["one", "one", "zero", "two", "one", "two", "two", "zero"];
+        let numbers = asked.map(|value| interner.number(&value));
+        assert_eq!(numbers, [1, 1, 0, 2, 1, 2, 2, 0]);
+        let mut again = Interner::from_values(interner.values().to_vec()).unwrap();
+        assert_eq!(asked.map(|value| again.number(&value)), numbers);
+        assert!(Interner::from_values(vec![1, 1]).is_none());
+        assert!(Interner::<u8>::from_values(Vec::new()).is_none());
     }
 }

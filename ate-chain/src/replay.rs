@@ -402,7 +402,7 @@ pub(crate) fn replay(
     let cursor = match (&failed, end) {
         (None, Ok(end)) => end,
         (_, end) => {
-            failed = failed.or(end.err().map(OpenError::Log));
+            failed = failed.or_else(|| end.err().map(OpenError::Log));
             good
         }
     };

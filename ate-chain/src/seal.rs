@@ -276,7 +276,7 @@ impl<'a> Sealer<'a> {
                     part: Part::Meta,
                 },
                 *scope,
-                &plaintext,
+                plaintext,
                 &bytes,
                 draft,
             )?);
@@ -288,7 +288,7 @@ impl<'a> Sealer<'a> {
                     part: Part::Content,
                 },
                 *scope,
-                &plaintext,
+                plaintext,
                 &bytes,
                 draft,
             )?;

@@ -318,7 +318,9 @@ impl State {
             event: pending.event as u16,
             flags: pending.flags,
             head_offset: heads + pending.head_start,
-            head_bytes: u16::try_from(pending.head_bytes).unwrap_or(u16::MAX),
+            head_bytes: u16::try_from(pending.head_bytes).expect(
+                "every field of a record's event head is capped, a genesis takes 40 kB at most",
+            ),
             depth: pending.depth,
             content_offset: contents + pending.content_start,
             content_bytes: pending.content_bytes,

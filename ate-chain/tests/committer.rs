@@ -1,4 +1,8 @@
 //! The committer under threads, tasks and faults: every commit is answered once, truly, and not before it is durable.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails as the test does"
+)]
 
 mod common;
 
@@ -239,19 +243,13 @@ fn without_a_thread_the_writer_takes_care_of_tasks_that_nobody_else_can_write() 
         drop(submit(&author, note(&author, "dropped")));
         gate.lift();
         bell.wait();
-        assert!(matches!(
-            poll(&mut task, &Waker::noop()),
-            Poll::Ready(Ok(_))
-        ));
+        assert!(matches!(poll(&mut task, Waker::noop()), Poll::Ready(Ok(_))));
         waiter.join().unwrap();
     });
     assert_eq!(author.local().position(), Position(5));
     // Alone, the first poll writes and has the answer.
     let mut task = submit(&author, note(&author, "alone"));
-    assert!(matches!(
-        poll(&mut task, &Waker::noop()),
-        Poll::Ready(Ok(_))
-    ));
+    assert!(matches!(poll(&mut task, Waker::noop()), Poll::Ready(Ok(_))));
     drop(submit(&author, note(&author, "alone and dropped")));
     assert_eq!(author.local().position(), Position(7));
 }
@@ -613,4 +611,47 @@ fn a_storage_fault_at_any_call_loses_nothing_that_was_acknowledged() {
             );
         }
     }
+}
+
+#[test]
+fn keys_of_a_commit_that_was_not_written_give_way_to_those_of_one_that_was() {
+    let gate = Arc::new(Gate::new());
+    let committer = committer(gate.clone(), 1);
+    let author = born(&committer);
+    let (root, ann) = (identity(1), identity(2));
+    let local = author.local();
+    let mut shared = ROOT;
+    write(&author, |draft| {
+        draft.introduce(ann.who().clone());
+        draft.grant(ROOT, ann.who().clone()).unwrap();
+        let write = Some(ate_chain::WritePolicy::any_of([root.id(), ann.id()]));
+        let options = CreateOptions {
+            write,
+            ..CreateOptions::default()
+        };
+        shared = add_with(draft, ROOT, "shared", "", options);
+    });
+    let scope = |author: &Author, text: &str, readers: Vec<ate_crypto::Who>| {
+        let mut draft = Draft::new(author.clone());
+        let options = CreateOptions {
+            readers: Some(Readers::Only(readers)),
+            ..CreateOptions::default()
+        };
+        let key = add_with(&mut draft, shared, "scope", text, options);
+        define(&mut draft, key);
+        (key, submit(author, draft).wait())
+    };
+    gate.fail_next_append(AppendError::DiskFull { bytes: 1 });
+    let (key, lost) = scope(&author, "lost", Vec::new());
+    assert!(matches!(lost, Err(SubmitError::Full { .. })));
+    // The same record, the same epoch, other keys.
+    let (same, kept) = scope(&local.author(&ann), "hers", vec![root.who().clone()]);
+    assert!(kept.is_ok() && same == key);
+    assert_eq!(text(&author, &key), "hers");
+    write(&author, |draft| {
+        add(draft, key, "below", "below");
+    });
+    let anns = local.author(&ann);
+    let below = anns.named_key(&key, "notes", "below").unwrap();
+    assert_eq!(text(&anns, &below), "below");
 }

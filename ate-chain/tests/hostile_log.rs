@@ -1,12 +1,16 @@
 //! A server rewrites the log in every way it can. Whoever loads the chain from it sees the chain or an error that names the place, never anything else.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails as the test does"
+)]
 
 mod common;
 
 use std::sync::Arc;
 
 use ate_chain::{
-    ChainId, Depth, Draft, Local, OpenError, Position, Proof, RecordKey, Reject, WritePolicy,
-    commits_root,
+    ChainId, CreateOptions, Depth, Draft, Local, OpenError, Position, Proof, RecordKey, Reject,
+    WritePolicy, commits_root,
 };
 use ate_crypto::{Hash, Purpose};
 use ate_log::{FrameKind, Location, Log, MemLog};
@@ -57,8 +61,10 @@ fn history() -> History {
             define(draft, ROOT);
             draft.introduce(ann.who().clone());
             draft.grant(ROOT, ann.who().clone()).unwrap();
-            let mut options = ate_chain::CreateOptions::default();
-            options.write = Some(WritePolicy::any_of([root.id(), ann.id()]));
+            let options = CreateOptions {
+                write: Some(WritePolicy::any_of([root.id(), ann.id()])),
+                ..CreateOptions::default()
+            };
             key = add_with(draft, ROOT, "shared", "for all", options);
         });
         shared = key;
@@ -211,6 +217,8 @@ fn edit_proof(frame: &mut Kept, change: impl FnOnce(&mut Proof)) {
     proof.encode(&mut frame.parts[0]);
 }
 
+type Edit = fn(&mut Proof);
+
 const SIGNATURE: &str = "the signature does not hold";
 const UNPROVED: &str = "no proof covers this commit";
 const ORDER: &str = "commits are missing or out of order";
@@ -274,7 +282,7 @@ fn each_half_of_each_signature_counts() {
 fn a_covered_signature_vouches_for_nothing_that_changed() {
     let history = history();
     // The leaf no longer is the one that the next proof is linked to, so this proof stands alone.
-    let broken: [(&str, usize, u64, fn(&mut Proof)); 5] = [
+    let broken: [(&str, usize, u64, Edit); 5] = [
         ("link", P2, 5, |proof| proof.link = Hash([1; 32])),
         ("list longer", P1, 2, |proof| {
             proof.commits.push(Hash([1; 32]))
@@ -795,8 +803,10 @@ fn a_revoked_writer_is_refused_at_the_position_of_the_revocation() {
         define(draft, ROOT);
         draft.introduce(ann.who().clone());
         draft.grant(ROOT, ann.who().clone()).unwrap();
-        let mut options = ate_chain::CreateOptions::default();
-        options.write = Some(WritePolicy::Key(ann.id()));
+        let options = CreateOptions {
+            write: Some(WritePolicy::Key(ann.id())),
+            ..CreateOptions::default()
+        };
         key = add_with(draft, ROOT, "hers", "1", options);
     });
     let anns = local.author(&ann);
@@ -893,4 +903,40 @@ fn the_names_that_proofs_hash_are_what_the_format_says() {
     );
     let log: &dyn Log = &*rebuilt(&history.others).0;
     assert!(Local::verify(log, history.b, Depth::Deep, |_| {}).is_ok());
+}
+
+#[test]
+fn the_last_signature_before_a_change_of_rights_is_verified_though_a_later_one_covers_it() {
+    let log = Arc::new(MemLog::new());
+    let root = identity(1);
+    let writer = committer(log.clone(), 1);
+    let local = Local::create(&writer, "a", &root).unwrap();
+    let author = local.author(&root);
+    let mut key = ROOT;
+    write(&author, |draft| {
+        define(draft, ROOT);
+        key = add(draft, ROOT, "record", "1");
+    });
+    write(&author, |draft| {
+        let (at, policy) = (stands(&local, &key), Some(WritePolicy::Key(root.id())));
+        draft
+            .update(key, at, &schema(), b"2".to_vec(), policy, None)
+            .unwrap();
+    });
+    write(&author, |draft| {
+        add(draft, key, "after", "after");
+    });
+    let (proved, ..) = Local::verify(&*log, local.chain(), Depth::Heads, |_| {}).unwrap();
+    assert_eq!((proved.proofs, proved.signatures), (3, 2));
+    let mut hostile = frames(&*log);
+    let changes = 3; // proof, genesis, first commit, then the proof of the change
+    let end = hostile[changes].parts[0].len();
+    hostile[changes].parts[0][end - 1] ^= 1;
+    let (log, places) = rebuilt(&hostile);
+    let error = Local::verify(&*log, local.chain(), Depth::Heads, |_| {}).unwrap_err();
+    let (_, seq, at, why) = told(&error);
+    assert_eq!(
+        (seq, at, why.as_str()),
+        (Some(2), places[changes], SIGNATURE)
+    );
 }

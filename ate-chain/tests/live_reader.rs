@@ -1,4 +1,8 @@
 //! A second process reads along: it sees what is durable and verified, and nothing else, however the writer behaves.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails as the test does"
+)]
 
 mod common;
 

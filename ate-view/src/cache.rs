@@ -4,10 +4,9 @@
 //! version meanwhile may not put it back: it took the shard's epoch before it looked, and the removal advanced it.
 
 use std::any::Any;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use ate_chain::{RecordKey, Version};
+use ate_chain::{KeyHasher, RecordKey, Version};
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 
@@ -15,20 +14,21 @@ const SHARDS: usize = 64;
 /// Table, allocation and handle beside the value.
 const ENTRY_BYTES: usize = 96;
 
+/// 64 bytes: key, version and handle come in with one cache line.
 struct Entry {
     key: RecordKey,
     version: Version,
+    value: Arc<dyn Any + Send + Sync>,
     bytes: u32,
     used: bool,
-    value: Arc<dyn Any + Send + Sync>,
 }
+
+const _: () = assert!(size_of::<Entry>() <= 64);
 
 #[derive(Default)]
 struct Shard {
-    index: HashTable<u32>,
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
-    /// Where eviction looks next.
+    table: HashTable<Entry>,
+    /// Bucket at which eviction looks next.
     hand: usize,
     bytes: usize,
     epoch: u64,
@@ -37,7 +37,7 @@ struct Shard {
 /// A cache of decoded values.
 pub(crate) struct Cache {
     shards: Box<[Mutex<Shard>]>,
-    secret: u64,
+    hasher: KeyHasher,
     shard_bytes_max: usize,
 }
 
@@ -48,37 +48,33 @@ pub(crate) struct Ticket {
 
 impl Cache {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        let secret = std::collections::hash_map::RandomState::new().hash_one(0u8);
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            secret,
+            hasher: KeyHasher::new(),
             shard_bytes_max: bytes_max / SHARDS,
         }
     }
 
-    fn hash(&self, key: &RecordKey) -> u64 {
-        let low = u64::from_le_bytes(key.0[..8].try_into().expect("8 of 16 bytes"));
-        (low ^ self.secret).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
-
+    /// The shard of a hash. The table takes its own bits from both ends, so these come from the middle.
     fn shard(&self, hash: u64) -> &Mutex<Shard> {
-        &self.shards[(hash >> 58) as usize]
+        &self.shards[(hash >> 40) as usize % SHARDS]
     }
 
     /// The cached value and its version.
     pub(crate) fn get(&self, key: &RecordKey) -> Option<(Version, Arc<dyn Any + Send + Sync>)> {
-        let hash = self.hash(key);
+        let hash = self.hasher.hash(key);
         let mut shard = self.shard(hash).lock();
-        let slot = shard.find(hash, key)?;
-        let entry = shard.entries[slot as usize].as_mut()?;
-        entry.used = true;
+        let entry = shard.table.find_mut(hash, |entry| entry.key == *key)?;
+        if !entry.used {
+            entry.used = true;
+        }
         Some((entry.version, entry.value.clone()))
     }
 
     /// To be taken before the record is looked up.
     pub(crate) fn ticket(&self, key: &RecordKey) -> Ticket {
         Ticket {
-            epoch: self.shard(self.hash(key)).lock().epoch,
+            epoch: self.shard(self.hasher.hash(key)).lock().epoch,
         }
     }
 
@@ -95,45 +91,33 @@ impl Cache {
         if bytes > self.shard_bytes_max {
             return;
         }
-        let hash = self.hash(&key);
+        let hash = self.hasher.hash(&key);
         let mut shard = self.shard(hash).lock();
-        if shard.epoch != ticket.epoch || shard.find(hash, &key).is_some() {
+        let known = shard.table.find(hash, |entry| entry.key == key).is_some();
+        if shard.epoch != ticket.epoch || known {
             return;
         }
-        while shard.bytes + bytes > self.shard_bytes_max && shard.evict(|key| self.hash(key)) {}
+        while shard.bytes + bytes > self.shard_bytes_max && shard.evict() {}
         shard.bytes += bytes;
         let entry = Entry {
             key,
             version,
+            value,
             bytes: bytes as u32,
             used: false,
-            value,
         };
-        let slot = match shard.free.pop() {
-            Some(slot) => {
-                shard.entries[slot as usize] = Some(entry);
-                slot
-            }
-            None => {
-                shard.entries.push(Some(entry));
-                shard.entries.len() as u32 - 1
-            }
-        };
-        let Shard { index, entries, .. } = &mut *shard;
-        index.insert_unique(hash, slot, |&slot| {
-            entries[slot as usize]
-                .as_ref()
-                .map_or(0, |entry| self.hash(&entry.key))
-        });
+        let rehash = |entry: &Entry| self.hasher.hash(&entry.key);
+        shard.table.insert_unique(hash, entry, rehash);
     }
 
     /// Forgets a value that is no longer the newest.
     pub(crate) fn remove(&self, key: &RecordKey) {
-        let hash = self.hash(key);
+        let hash = self.hasher.hash(key);
         let mut shard = self.shard(hash).lock();
         shard.epoch += 1;
-        if let Some(slot) = shard.find(hash, key) {
-            shard.take(hash, slot);
+        if let Ok(entry) = shard.table.find_entry(hash, |entry| entry.key == *key) {
+            let (gone, _) = entry.remove();
+            shard.bytes -= gone.bytes as usize;
         }
     }
 
@@ -144,37 +128,19 @@ impl Cache {
 }
 
 impl Shard {
-    fn find(&self, hash: u64, key: &RecordKey) -> Option<u32> {
-        self.index
-            .find(hash, |&slot| {
-                self.entries[slot as usize]
-                    .as_ref()
-                    .is_some_and(|entry| entry.key == *key)
-            })
-            .copied()
-    }
-
-    fn take(&mut self, hash: u64, slot: u32) {
-        if let Ok(found) = self.index.find_entry(hash, |&other| other == slot) {
-            found.remove();
-        }
-        if let Some(entry) = self.entries[slot as usize].take() {
-            self.bytes -= entry.bytes as usize;
-            self.free.push(slot);
-        }
-    }
-
     /// Second chance: passes over what was used since the hand came by last. `false` if nothing is left.
-    fn evict(&mut self, hash: impl Fn(&RecordKey) -> u64) -> bool {
-        let slots = self.entries.len();
-        for _ in 0..2 * slots {
-            let at = self.hand % slots;
+    fn evict(&mut self) -> bool {
+        let buckets = self.table.num_buckets();
+        for _ in 0..2 * buckets {
+            let at = self.hand % buckets;
             self.hand = at + 1;
-            match &mut self.entries[at] {
+            match self.table.get_bucket_mut(at) {
                 Some(entry) if entry.used => entry.used = false,
-                Some(entry) => {
-                    let hash = hash(&entry.key);
-                    self.take(hash, at as u32);
+                Some(_) => {
+                    if let Ok(entry) = self.table.get_bucket_entry(at) {
+                        let (gone, _) = entry.remove();
+                        self.bytes -= gone.bytes as usize;
+                    }
                     return true;
                 }
                 None => {}

@@ -78,7 +78,7 @@ impl Keystore {
                 path: self.path.clone(),
             });
         }
-        let dir = self.path.parent().unwrap_or(Path::new("."));
+        let dir = self.path.parent().unwrap_or_else(|| Path::new("."));
         fs::create_dir_all(dir).map_err(|source| Error::File {
             doing: "make",
             path: dir.to_owned(),
@@ -114,7 +114,7 @@ impl Keystore {
         file.write_all(&bytes).map_err(failed("write"))?;
         file.sync_all().map_err(failed("sync"))?;
         fs::rename(&fresh, &self.path).map_err(failed("rename"))?;
-        let dir = self.path.parent().unwrap_or(Path::new("."));
+        let dir = self.path.parent().unwrap_or_else(|| Path::new("."));
         ate_log::sync_directory(dir).map_err(|source| Error::File {
             doing: "sync",
             path: dir.to_owned(),

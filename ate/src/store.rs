@@ -314,7 +314,9 @@ impl Store {
             return Ok(open.chain.clone());
         }
         let (rest, names) = self.0.rest(entry.chain).unzip();
-        let rested = rest.as_ref().map_or(self.0.log.start(), Rest::cursor);
+        let rested = rest
+            .as_ref()
+            .map_or_else(|| self.0.log.start(), Rest::cursor);
         let local = Local::at(&self.0.committer, entry.chain, rest);
         let chain = Chain::over(
             local,

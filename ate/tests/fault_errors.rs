@@ -24,11 +24,26 @@ struct Tally {
 
 /// Everything acknowledged is shown by the store that has just failed.
 fn reads_go_on(store: &Store, oracle: &Oracle, context: &str) {
-    for (name, known) in oracle.chains.iter().filter(|(_, known)| known.acknowledged > 0) {
-        let chain = store.existing_chain(name).wait().unwrap_or_else(|error| panic!("{context}: {name}: {error:?}"));
-        assert_eq!(chain.position().0 as usize, known.acknowledged, "{context}: {name} shows what is not acknowledged");
+    for (name, known) in oracle
+        .chains
+        .iter()
+        .filter(|(_, known)| known.acknowledged > 0)
+    {
+        let chain = store
+            .existing_chain(name)
+            .wait()
+            .unwrap_or_else(|error| panic!("{context}: {name}: {error:?}"));
+        assert_eq!(
+            chain.position().0 as usize,
+            known.acknowledged,
+            "{context}: {name} shows what is not acknowledged"
+        );
         let shown = content(&chain).unwrap_or_else(|error| panic!("{context}: {name}: {error:?}"));
-        assert_eq!(shown, known.states[known.acknowledged - 1].content, "{context}: {name}");
+        assert_eq!(
+            shown,
+            known.states[known.acknowledged - 1].content,
+            "{context}: {name}"
+        );
     }
 }
 
@@ -36,12 +51,22 @@ fn reads_go_on(store: &Store, oracle: &Oracle, context: &str) {
 fn writes_as_promised(store: &Store, error: &Error, context: &str) -> Result<(), Error> {
     let chain = store.chain("after").wait()?;
     let value = Json::new(r#"{"after": "the failure"}"#).expect("JSON");
-    let answer = chain.put("after", value).wait().map(drop).map_err(Error::from);
+    let answer = chain
+        .put("after", value)
+        .wait()
+        .map(drop)
+        .map_err(Error::from);
     match (error.kind(), &answer) {
         (ErrorKind::Poisoned | ErrorKind::Unknown, Err(next)) => {
-            assert_eq!(next.kind(), ErrorKind::Poisoned, "{context}: after {error:?}: {next:?}");
+            assert_eq!(
+                next.kind(),
+                ErrorKind::Poisoned,
+                "{context}: after {error:?}: {next:?}"
+            );
         }
-        (ErrorKind::Poisoned | ErrorKind::Unknown, Ok(())) => panic!("{context}: wrote on after {error:?}"),
+        (ErrorKind::Poisoned | ErrorKind::Unknown, Ok(())) => {
+            panic!("{context}: wrote on after {error:?}")
+        }
         (_, Err(next)) if is_full(error) => panic!("{context}: space again, but {next:?}"),
         _ => {}
     }
@@ -49,7 +74,10 @@ fn writes_as_promised(store: &Store, error: &Error, context: &str) -> Result<(),
 }
 
 fn fail(world: &World, call: u64, fault: Fault, is_for_good: bool, tally: &mut Tally) {
-    let context = format!("{fault:?} at call {call}{}", if is_for_good { " and ever after" } else { "" });
+    let context = format!(
+        "{fault:?} at call {call}{}",
+        if is_for_good { " and ever after" } else { "" }
+    );
     let disk = LossyStorage::new();
     let storage = FaultyStorage::new(Arc::new(disk.clone()));
     if is_for_good {
@@ -67,7 +95,10 @@ fn fail(world: &World, call: u64, fault: Fault, is_for_good: bool, tally: &mut T
         (Err(error), store) => {
             let kind = error.kind();
             assert!(
-                matches!(kind, ErrorKind::Io | ErrorKind::Unknown | ErrorKind::Poisoned),
+                matches!(
+                    kind,
+                    ErrorKind::Io | ErrorKind::Unknown | ErrorKind::Poisoned
+                ),
                 "{context}: {kind:?} is not what happened: {error:?}"
             );
             match store {
@@ -77,7 +108,7 @@ fn fail(world: &World, call: u64, fault: Fault, is_for_good: bool, tally: &mut T
                 Some(_) => tally.poisoned += 1,
             }
             if let Some(store) = store {
-                reads_go_on(store, &oracle, &context);
+                reads_go_on(store, &oracle, &format!("{context}: {error:?}"));
                 let written = writes_as_promised(store, error, &context).is_ok();
                 oracle.after(written);
             }
@@ -93,11 +124,19 @@ fn fail(world: &World, call: u64, fault: Fault, is_for_good: bool, tally: &mut T
 }
 
 fn opens_again(world: &World, storage: Arc<dyn Storage>, oracle: &Oracle, context: &str) {
-    let store = world.open(storage).unwrap_or_else(|error| panic!("{context}: does not open again: {error:?}"));
+    let store = world
+        .open(storage)
+        .unwrap_or_else(|error| panic!("{context}: does not open again: {error:?}"));
     oracle.judge(world, &store, context);
-    let chain = store.chain("bank").wait().unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    let chain = store
+        .chain("bank")
+        .wait()
+        .unwrap_or_else(|error| panic!("{context}: {error:?}"));
     let value = Json::new("1").expect("JSON");
-    chain.put("again", value).wait().unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    chain
+        .put("again", value)
+        .wait()
+        .unwrap_or_else(|error| panic!("{context}: {error:?}"));
 }
 
 #[test]
@@ -110,7 +149,9 @@ fn a_call_that_fails_never_makes_a_false_acknowledgement() {
     assert!(calls > 100, "{calls}");
     let mut tally = Tally::default();
     for call in 1..=calls {
-        let ways = Fault::ALL.into_iter().flat_map(|fault| [(fault, false), (fault, true)]);
+        let ways = Fault::ALL
+            .into_iter()
+            .flat_map(|fault| [(fault, false), (fault, true)]);
         let ways: Vec<(Fault, bool)> = if std::env::var_os("ATE_FAULT_ALL").is_some() {
             ways.collect()
         } else {
@@ -131,11 +172,20 @@ fn a_call_that_fails_never_makes_a_false_acknowledgement() {
 fn full_for_a_while(world: &World, nth: u64) -> bool {
     let disk = LossyStorage::new();
     let storage = FaultyStorage::new(Arc::new(disk.clone()));
-    let store = world.open(Arc::new(storage.clone())).expect("nothing stands in the way");
-    let chain = store.chain("bank").wait().expect("nothing stands in the way");
+    let store = world
+        .open(Arc::new(storage.clone()))
+        .expect("nothing stands in the way");
+    let chain = store
+        .chain("bank")
+        .wait()
+        .expect("nothing stands in the way");
     let put = |label: u64| {
         let value = Json::new(fault::text(label, 200_000)).expect("JSON");
-        chain.put(format!("document {label}").as_str(), value).wait().map(drop).map_err(Error::from)
+        chain
+            .put(format!("document {label}").as_str(), value)
+            .wait()
+            .map(drop)
+            .map_err(Error::from)
     };
     // The first segment has one MiB.
     (0..5).for_each(|label| put(label).expect("nothing stands in the way"));
@@ -151,7 +201,10 @@ fn full_for_a_while(world: &World, nth: u64) -> bool {
         put(6).expect("there is space again");
     } else {
         assert_eq!(error.kind(), ErrorKind::Unknown, "call {nth}: {error:?}");
-        assert_eq!(put(5).expect_err("the log has ended").kind(), ErrorKind::Poisoned);
+        assert_eq!(
+            put(5).expect_err("the log has ended").kind(),
+            ErrorKind::Poisoned
+        );
     }
     let root = chain.root();
     drop((chain, store));
@@ -159,7 +212,11 @@ fn full_for_a_while(world: &World, nth: u64) -> bool {
     let store = world.open(Arc::new(left)).expect("it opens again");
     let chain = store.existing_chain("bank").wait().expect("it is there");
     // What failed with an unknown outcome may be there or not.
-    let position = if is_refused { chain.position() } else { ate::Position(6) };
+    let position = if is_refused {
+        chain.position()
+    } else {
+        ate::Position(6)
+    };
     assert_eq!(chain.root_at(position), Some(root));
     is_refused
 }

@@ -21,7 +21,10 @@ fn run_until(world: &World, call: u64) -> (LossyStorage, Oracle) {
     disk.cut_at(call);
     let mut session = Session::new(world, Arc::new(disk.clone()));
     let outcome = session.run();
-    assert!(outcome.is_ok() || disk.is_cut(), "only the cut ends the script: {outcome:?}");
+    assert!(
+        outcome.is_ok() || disk.is_cut(),
+        "only the cut ends the script: {outcome:?}"
+    );
     (disk, session.oracle)
 }
 
@@ -34,7 +37,11 @@ fn losses(call: u64) -> Vec<Loss> {
     let mut all: Vec<Loss> = Loss::all(SEEDS).collect();
     if !is_everything_asked_for() {
         let (first, others) = all.split_at(2);
-        let moved = others.iter().cycle().skip(call as usize * SHARE % others.len()).take(SHARE);
+        let moved = others
+            .iter()
+            .cycle()
+            .skip(call as usize * SHARE % others.len())
+            .take(SHARE);
         all = first[..1].iter().chain(moved).copied().collect();
     }
     all
@@ -43,18 +50,35 @@ fn losses(call: u64) -> Vec<Loss> {
 /// Opens what a cut left, judges it, and writes on.
 fn judge(world: &World, disk: LossyStorage, oracle: &Oracle, context: &str) {
     let storage: Arc<dyn Storage> = Arc::new(disk.clone());
-    let store = world.open(storage).unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    let store = world
+        .open(storage)
+        .unwrap_or_else(|error| panic!("{context}: {error:?}"));
     oracle.judge(world, &store, context);
-    let chain = store.chain("bank").wait().unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    let chain = store
+        .chain("bank")
+        .wait()
+        .unwrap_or_else(|error| panic!("{context}: {error:?}"));
     let value = Json::new(r#"{"still": "writing"}"#).expect("JSON");
-    chain.put("after", value).wait().unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    chain
+        .put("after", value)
+        .wait()
+        .unwrap_or_else(|error| panic!("{context}: {error:?}"));
     let root = chain.root();
     // The power goes once more, before anything is closed.
     let left = LossyStorage::from_image(disk.image_after_cut(Loss::Everything));
     drop((chain, store));
-    let store = world.open(Arc::new(left)).unwrap_or_else(|error| panic!("{context}, then again: {error:?}"));
-    let chain = store.existing_chain("bank").wait().unwrap_or_else(|error| panic!("{context}: {error:?}"));
-    assert_eq!(chain.root(), root, "{context}: an acknowledged commit after recovery is gone");
+    let store = world
+        .open(Arc::new(left))
+        .unwrap_or_else(|error| panic!("{context}, then again: {error:?}"));
+    let chain = store
+        .existing_chain("bank")
+        .wait()
+        .unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    assert_eq!(
+        chain.root(),
+        root,
+        "{context}: an acknowledged commit after recovery is gone"
+    );
 }
 
 #[test]
@@ -62,22 +86,42 @@ fn no_cut_loses_what_was_acknowledged() {
     let world = World::new();
     let (whole, oracle) = run_until(&world, u64::MAX);
     let calls = whole.calls();
-    assert!(calls > 80 && oracle.commits_acknowledged >= 20, "{calls} calls, {} commits", oracle.commits_acknowledged);
+    assert!(
+        calls > 80 && oracle.commits_acknowledged >= 20,
+        "{calls} calls, {} commits",
+        oracle.commits_acknowledged
+    );
     assert_eq!(oracle.chains.len(), 3);
     let files = whole.image_after_cut(Loss::Nothing);
-    assert!(files.keys().any(|name| name.starts_with("snapshot-")), "the script writes snapshots");
+    assert!(
+        files.keys().any(|name| name.starts_with("snapshot-")),
+        "the script writes snapshots"
+    );
     let (mut judged, mut unfinished) = (0, 0);
     for call in 1..=calls + 1 {
         let (disk, oracle) = run_until(&world, call);
-        unfinished += usize::from(oracle.chains.values().any(|chain| chain.acknowledged < chain.states.len()));
+        unfinished += usize::from(
+            oracle
+                .chains
+                .values()
+                .any(|chain| chain.acknowledged < chain.states.len()),
+        );
         for loss in losses(call) {
             let left = LossyStorage::from_image(disk.image_after_cut(loss));
-            judge(&world, left, &oracle, &format!("cut at call {call} of {calls}, {loss:?}"));
+            judge(
+                &world,
+                left,
+                &oracle,
+                &format!("cut at call {call} of {calls}, {loss:?}"),
+            );
             judged += 1;
         }
     }
     println!("{judged} images of {calls} cuts judged, {unfinished} cuts in the middle of a commit");
-    assert!(unfinished > 20, "only {unfinished} cuts hit a commit on its way");
+    assert!(
+        unfinished > 20,
+        "only {unfinished} cuts hit a commit on its way"
+    );
 }
 
 #[test]
@@ -94,7 +138,12 @@ fn a_sync_that_fails_acknowledges_nothing() {
         let context = format!("failed sync at call {call} of {calls}");
         for loss in [Loss::Everything, Loss::Random { seed: call }] {
             let left = LossyStorage::from_image(disk.image_after_cut(loss));
-            judge(&world, left, &session.oracle, &format!("{context}, {loss:?}"));
+            judge(
+                &world,
+                left,
+                &session.oracle,
+                &format!("{context}, {loss:?}"),
+            );
         }
     }
     assert!(failed > 5, "only {failed} failed syncs were noticed");

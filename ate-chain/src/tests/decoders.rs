@@ -113,9 +113,12 @@ fn proof_bytes() -> Vec<u8> {
 /// A decoder that returns what its result encodes to.
 type Redo = fn(&[u8]) -> Option<Vec<u8>>;
 
-static DECODERS: LazyLock<Vec<(&'static str, Vec<Vec<u8>>, Redo)>> = LazyLock::new(decoders);
+/// What it decodes, samples of it, and the decoder.
+type Decoder = (&'static str, Vec<Vec<u8>>, Redo);
 
-fn decoders() -> Vec<(&'static str, Vec<Vec<u8>>, Redo)> {
+static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(decoders);
+
+fn decoders() -> Vec<Decoder> {
     let log = ate_log::MemLog::new();
     let mut directory = Directory::new(&log);
     directory.note(crate::directory::DirectoryEntry {
@@ -260,6 +263,30 @@ fn reserved_and_unknown_values_are_refused_by_name() {
             got: 2
         })
     );
+}
+
+#[test]
+fn the_longest_event_heads_of_records_fit_their_row() {
+    let mut longest = World::unfounded().genesis().events.swap_remove(0);
+    longest.write = Some(WritePolicy::any_of((0..64).map(|byte| KeyId([byte; 32]))));
+    longest.read = Some(ReadPolicy::Public {
+        read: [1; 32],
+        name: [2; 32],
+    });
+    if let Change::Genesis(genesis) = &mut longest.change {
+        genesis.name = "n".repeat(1024).into();
+        genesis.recovery = vec![KeyId([1; 32]); 16].into();
+        genesis.note_keys = vec![vec![1; 32 + 1952].into(); 16].into();
+        genesis.suites = vec![Suite::Hybrid1; 16].into();
+    }
+    let bytes = bytes_of(&longest);
+    assert!(EventHead::decode(&bytes).is_ok());
+    assert!(bytes.len() < usize::from(u16::MAX), "{}", bytes.len());
+    // One of anything more is refused.
+    if let Change::Genesis(genesis) = &mut longest.change {
+        genesis.recovery = vec![KeyId([1; 32]); 17].into();
+    }
+    assert!(EventHead::decode(&bytes_of(&longest)).is_err());
 }
 
 #[test]

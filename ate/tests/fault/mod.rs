@@ -9,7 +9,7 @@ use ate::chain::{Clock, SubmitError};
 use ate::crypto::SeededRandom;
 use ate::log::Storage;
 use ate::prelude::*;
-use ate::{CommitError, Depth, Error, Hash, Identity, Json, Pending, Seed, Transaction};
+use ate::{CommitError, Depth, Error, Hash, Identity, Json, Seed, Transaction};
 
 /// The typed record of the script.
 #[derive(Serialize, Deserialize, Record, Clone, PartialEq, Debug)]
@@ -84,8 +84,15 @@ pub(crate) struct ChainOracle {
 
 impl ChainOracle {
     fn new() -> Self {
-        let genesis = State { content: Content::new(), bob_reads: false, root: None };
-        Self { states: vec![genesis], acknowledged: 0 }
+        let genesis = State {
+            content: Content::new(),
+            bob_reads: false,
+            root: None,
+        };
+        Self {
+            states: vec![genesis],
+            acknowledged: 0,
+        }
     }
 }
 
@@ -121,7 +128,12 @@ pub(crate) fn text(label: u64, bytes: usize) -> String {
 impl<'w> Session<'w> {
     pub(crate) fn new(world: &'w World, storage: Arc<dyn Storage>) -> Self {
         world.rewind();
-        Self { world, storage, store: None, oracle: Oracle::default() }
+        Self {
+            world,
+            storage,
+            store: None,
+            oracle: Oracle::default(),
+        }
     }
 
     fn open(&mut self) -> Outcome {
@@ -134,12 +146,20 @@ impl<'w> Session<'w> {
     }
 
     fn chain(&self, name: &str) -> Result<Chain, Error> {
-        self.store.as_ref().expect("the store is open").chain(name).wait()
+        self.store
+            .as_ref()
+            .expect("the store is open")
+            .chain(name)
+            .wait()
     }
 
     /// The state that the next commit of `chain` leads to.
     fn attempt(&mut self, chain: &str, change: impl FnOnce(&mut State)) -> usize {
-        let oracle = self.oracle.chains.entry(chain.to_owned()).or_insert_with(ChainOracle::new);
+        let oracle = self
+            .oracle
+            .chains
+            .entry(chain.to_owned())
+            .or_insert_with(ChainOracle::new);
         let mut state = oracle.states.last().expect("there is a genesis").clone();
         state.root = None;
         change(&mut state);
@@ -148,12 +168,25 @@ impl<'w> Session<'w> {
     }
 
     /// Takes the answer of the commit that was to lead to `position`.
-    fn answer<T>(&mut self, chain: &Chain, position: usize, answer: Result<T, CommitError>) -> Outcome {
-        let oracle = self.oracle.chains.get_mut(chain.name()).expect("attempted before");
+    fn answer<T>(
+        &mut self,
+        chain: &Chain,
+        position: usize,
+        answer: Result<T, CommitError>,
+    ) -> Outcome {
+        let oracle = self
+            .oracle
+            .chains
+            .get_mut(chain.name())
+            .expect("attempted before");
         match answer {
             Ok(_) => {
                 let root = chain.root_at(Position(position as u64));
-                assert!(root.is_some(), "acknowledged, but not at position {position} of {}", chain.name());
+                assert!(
+                    root.is_some(),
+                    "acknowledged, but not at position {position} of {}",
+                    chain.name()
+                );
                 oracle.states[position - 1].root = root;
                 oracle.acknowledged = position;
                 self.oracle.commits_acknowledged += 1;
@@ -173,11 +206,20 @@ impl<'w> Session<'w> {
         for (name, value) in change {
             match value {
                 _ if name.contains('@') => {
-                    let balance = value.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0);
-                    transaction.add(&Account { email: (*name).to_owned(), balance })?;
+                    let balance = value
+                        .as_deref()
+                        .and_then(|text| text.parse().ok())
+                        .unwrap_or(0);
+                    transaction.add(&Account {
+                        email: (*name).to_owned(),
+                        balance,
+                    })?;
                 }
                 Some(text) => {
-                    transaction.put(*name, &Json::new(text.as_str()).expect("the script writes JSON"))?;
+                    transaction.put(
+                        *name,
+                        &Json::new(text.as_str()).expect("the script writes JSON"),
+                    )?;
                 }
                 None => transaction.remove::<Json>(*name)?,
             }
@@ -187,12 +229,17 @@ impl<'w> Session<'w> {
 
     /// Commits to several chains, all handed over before the first is waited for, so that they share a round.
     fn commits(&mut self, changes: Vec<(&str, Change)>) -> Outcome {
-        let mut waiting: Vec<(Chain, usize, Pending<Result<Receipt, CommitError>>)> = Vec::new();
+        let mut staged = Vec::new();
         for (name, change) in changes {
             let chain = self.chain(name)?;
             let transaction = chain.begin();
             Self::stage(&transaction, &change)?;
-            let position = self.attempt(name, |state| apply(state, &change));
+            staged.push((chain, transaction, change));
+        }
+        // Nothing is handed over before everything is staged: a commit whose answer nobody takes is written all the same.
+        let mut waiting = Vec::new();
+        for (chain, transaction, change) in staged {
+            let position = self.attempt(chain.name(), |state| apply(state, &change));
             waiting.push((chain, position, transaction.commit()));
         }
         let mut outcome = Ok(());
@@ -211,14 +258,26 @@ impl<'w> Session<'w> {
     pub(crate) fn run(&mut self) -> Outcome {
         self.open()?;
         self.commit("bank", vec![("settings", Some(text(1, 30)))])?;
-        self.commit("bank", vec![("anna@example.org", Some("10".into())), ("ben@example.org", Some("-3".into()))])?;
+        self.commit(
+            "bank",
+            vec![
+                ("anna@example.org", Some("10".into())),
+                ("ben@example.org", Some("-3".into())),
+            ],
+        )?;
         self.commits(vec![
             ("bank", vec![("settings", Some(text(2, 300)))]),
-            ("vault", vec![("plan", Some(text(3, 700))), ("note", Some(text(4, 20)))]),
+            (
+                "vault",
+                vec![("plan", Some(text(3, 700))), ("note", Some(text(4, 20)))],
+            ),
             ("bank", vec![("limits", Some(text(5, 20)))]),
         ])?;
         self.share_and_write_as_bob()?;
-        self.commit("bank", vec![("settings", None), ("theme", Some(text(6, 1500)))])?;
+        self.commit(
+            "bank",
+            vec![("settings", None), ("theme", Some(text(6, 1500)))],
+        )?;
         // Large enough that closing writes snapshots.
         self.commits(vec![
             ("bank", vec![("large", Some(text(7, 70_000)))]),
@@ -258,7 +317,10 @@ impl<'w> Session<'w> {
         let position = self.attempt("vault", |state| {
             state.content.insert("shared".into(), shared);
         });
-        let write = chain.put("shared", value).readable_by([bob.who()]).writable_by([bob.who()]);
+        let write = chain
+            .put("shared", value)
+            .readable_by([bob.who()])
+            .writable_by([bob.who()]);
         self.answer(&chain, position, write.wait())?;
 
         let from_bob = text(21, 60);
@@ -313,7 +375,7 @@ pub(crate) fn content(chain: &Chain) -> Result<Content, Error> {
 }
 
 /// The named documents of a chain as they stood at `position`.
-fn documents_at(chain: &Chain, position: usize) -> Result<Content, Error> {
+pub(crate) fn documents_at(chain: &Chain, position: usize) -> Result<Content, Error> {
     let view = chain.as_of(Position(position as u64));
     let mut content = Content::new();
     for entry in view.names("")? {
@@ -330,7 +392,11 @@ impl Oracle {
         if is_acknowledged {
             let text = r#"{"after": "the failure"}"#.to_owned();
             let content = Content::from([("after".to_owned(), text)]);
-            chain.states.push(State { content, bob_reads: false, root: None });
+            chain.states.push(State {
+                content,
+                bob_reads: false,
+                root: None,
+            });
             chain.acknowledged = 2;
         }
         self.chains.insert("after".to_owned(), chain);
@@ -347,12 +413,18 @@ impl Oracle {
             .map(|chain| chain.name)
             .collect();
         for name in &found {
-            assert!(self.chains.contains_key(name), "{context}: nobody ever wrote a chain `{name}`");
+            assert!(
+                self.chains.contains_key(name),
+                "{context}: nobody ever wrote a chain `{name}`"
+            );
         }
         for (name, oracle) in &self.chains {
             let context = format!("{context}: chain {name}");
             if !found.contains(name) {
-                assert_eq!(oracle.acknowledged, 0, "{context}: an acknowledged chain is gone");
+                assert_eq!(
+                    oracle.acknowledged, 0,
+                    "{context}: an acknowledged chain is gone"
+                );
                 continue;
             }
             let chain = store
@@ -372,24 +444,41 @@ impl ChainOracle {
             "{context}: ends at {position}, but {} is acknowledged",
             self.acknowledged
         );
-        assert!(position <= self.states.len(), "{context}: {position} is more than was ever attempted");
+        assert!(
+            position <= self.states.len(),
+            "{context}: {position} is more than was ever attempted"
+        );
         let state = &self.states[position - 1];
-        let shown = content(chain).unwrap_or_else(|error| panic!("{context}: at {position}: {error:?}"));
+        let shown =
+            content(chain).unwrap_or_else(|error| panic!("{context}: at {position}: {error:?}"));
         assert_eq!(shown, state.content, "{context}: content at {position}");
         if let Some(plan) = state.content.get("plan") {
             let key = chain.key_of::<Json>("plan").expect("it is in the content");
             let as_bob = chain.as_identity(&world.bob).get(key).wait();
-            assert_eq!(as_bob.is_ok(), state.bob_reads, "{context}: what Bob reads at {position}: {as_bob:?}");
-            assert!(as_bob.is_err() || as_bob.is_ok_and(|read| read.as_str() == plan), "{context}");
+            assert_eq!(
+                as_bob.is_ok(),
+                state.bob_reads,
+                "{context}: what Bob reads at {position}: {as_bob:?}"
+            );
+            assert!(
+                as_bob.is_err() || as_bob.is_ok_and(|read| read.as_str() == plan),
+                "{context}"
+            );
         }
         for (number, past) in self.states[..self.acknowledged].iter().enumerate() {
             if let Some(root) = past.root {
-                assert_eq!(chain.root_at(Position(number as u64 + 1)), Some(root), "{context}: root at {}", number + 1);
+                assert_eq!(
+                    chain.root_at(Position(number as u64 + 1)),
+                    Some(root),
+                    "{context}: root at {}",
+                    number + 1
+                );
             }
         }
         let middle = self.acknowledged.div_ceil(2);
         if middle > 0 {
-            let past = documents_at(chain, middle).unwrap_or_else(|error| panic!("{context}: at {middle}: {error:?}"));
+            let past = documents_at(chain, middle)
+                .unwrap_or_else(|error| panic!("{context}: at {middle}: {error:?}"));
             let mut expected = self.states[middle - 1].content.clone();
             expected.retain(|name, _| !name.contains('@'));
             assert_eq!(past, expected, "{context}: content as of {middle}");
@@ -397,11 +486,18 @@ impl ChainOracle {
         let verified = store
             .verify(&chain.id(), Depth::Deep, |_| {})
             .unwrap_or_else(|error| panic!("{context}: {error:?}"));
-        assert_eq!((verified.position, verified.root), (chain.position(), chain.root()), "{context}");
+        assert_eq!(
+            (verified.position, verified.root),
+            (chain.position(), chain.root()),
+            "{context}"
+        );
     }
 }
 
 /// Whether an error says that the disk was full and nothing was written.
 pub(crate) fn is_full(error: &Error) -> bool {
-    matches!(error, Error::Commit(CommitError::Store(SubmitError::Full { .. })))
+    matches!(
+        error,
+        Error::Commit(CommitError::Store(SubmitError::Full { .. }))
+    )
 }
