@@ -15,6 +15,7 @@ use crate::ids::{CollectionTag, RecordKey, Ref, SchemaTag};
 use crate::keyring::{Keyring, ScopeKeys};
 use crate::local::Local;
 use crate::policy::{ReadPolicy, WritePolicy};
+use crate::table::KeyMap;
 
 /// Longest name and collection in bytes.
 pub const NAME_BYTES_MAX: usize = 1024;
@@ -117,7 +118,7 @@ pub struct Draft {
     /// Keys of scopes used or made here.
     pub(crate) keys: HashMap<RecordKey, ScopeKeys>,
     /// Scope of a record that this draft creates.
-    placed: HashMap<RecordKey, RecordKey>,
+    placed: KeyMap<RecordKey>,
     tags: TagCache,
     tokens: Tokens,
     /// Plaintext bytes so far.
@@ -227,7 +228,7 @@ impl Draft {
             author,
             events: Vec::new(),
             keys: HashMap::new(),
-            placed: HashMap::new(),
+            placed: KeyMap::default(),
             tags: TagCache::default(),
             tokens: Tokens::default(),
             bytes: 0,
