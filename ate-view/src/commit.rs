@@ -8,10 +8,11 @@ use ate_chain::{Committed, Pending, Ref, Reject, Source, SubmitError};
 use crate::error::CommitError;
 use crate::receipt::{Durability, Receipt};
 use crate::session::Session;
-use crate::transaction::{Conflict, ConflictingRecord, State, Transaction};
+use crate::staging::State;
+use crate::transaction::{Conflict, ConflictingRecord, Transaction};
 
-/// How often a commit follows other writers by itself before it comes back as a conflict.
-const ATTEMPTS_MAX: u32 = 64;
+/// How often a commit follows other writers by itself before it comes back as a conflict. Each time, another commit has succeeded.
+pub(crate) const ATTEMPTS_MAX: u32 = 10_000;
 
 type Answer = Pending<Result<Committed, SubmitError>>;
 
@@ -29,7 +30,6 @@ impl Submitted {
             Ok(state) => state,
             Err(error) => return Pending::ready(Err(error)),
         };
-        Transaction::require_reads(&mut state);
         if state.draft.is_empty() {
             return Pending::ready(Err(CommitError::Spent { state: "empty" }));
         }
@@ -45,7 +45,7 @@ impl Submitted {
             Err(error) => {
                 let mut state = transaction.state.lock();
                 state.spent = false;
-                state.withdraw(&transaction.session);
+                state.withdraw();
                 Pending::ready(Err(error))
             }
         }
@@ -60,12 +60,14 @@ impl Submitted {
         let mut state = self.transaction.state.lock();
         let reject = match answer {
             Ok(committed) => {
-                state.withdraw(&session);
+                state.withdraw();
                 return Some(Ok(receipt(&session, &committed)));
             }
             Err(SubmitError::Rejected(reject)) => reject,
             Err(error) => {
-                state.withdraw(&session);
+                state.withdraw();
+                // Nothing was written, unless nobody knows.
+                state.spent = matches!(error, SubmitError::Unknown { .. });
                 return Some(Err(match error {
                     SubmitError::Unknown { commit, why } => CommitError::Unknown { commit, why },
                     error => CommitError::Store(error),
@@ -73,21 +75,31 @@ impl Submitted {
             }
         };
         self.attempts += 1;
-        let again = self.attempts <= ATTEMPTS_MAX && state.follow(&session, &reject);
-        if again {
-            match submit(&session, &mut state) {
-                Ok(answer) => {
-                    self.answer = Some(answer);
-                    return None;
-                }
-                Err(error) => {
-                    state.withdraw(&session);
-                    return Some(Err(error));
-                }
+        let followed = match self.attempts <= ATTEMPTS_MAX {
+            true => state.follow(&reject),
+            false => Ok(false),
+        };
+        let sent = followed.and_then(|followed| match followed {
+            true => submit(&session, &mut state).map(Some),
+            false => Ok(None),
+        });
+        match sent {
+            Ok(Some(answer)) => {
+                self.answer = Some(answer);
+                return None;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                state.withdraw();
+                state.spent = false;
+                return Some(Err(error));
             }
         }
-        state.withdraw(&session);
+        state.withdraw();
         state.spent = false;
+        if let Reject::Conflict { key, .. } = &reject {
+            state.note_conflict(*key);
+        }
         drop(state);
         Some(Err(match reject {
             Reject::Conflict {
@@ -142,7 +154,7 @@ impl Source<Result<Receipt, CommitError>> for Submitted {
 }
 
 fn submit(session: &Arc<Session>, state: &mut State) -> Result<Answer, CommitError> {
-    let sealed = state.draft.seal_again(session.shared.clock.now_ms())?;
+    let sealed = state.seal()?;
     Ok(session.local().submit(sealed))
 }
 
@@ -155,71 +167,5 @@ fn receipt(session: &Session, committed: &Committed) -> Receipt {
         root: session.local().root_at(position).unwrap_or_default(),
         order_time_ms: committed.order_time_ms,
         durability: Durability::Local,
-    }
-}
-
-impl State {
-    /// What was announced is confirmed by now, or not coming.
-    pub(crate) fn withdraw(&mut self, session: &Session) {
-        if !self.defines.is_empty() {
-            let mut announced = session.shared.announced.lock();
-            self.defines.drain(..).for_each(|(_, scope, tag)| {
-                announced.remove(&(scope, tag));
-            });
-        }
-    }
-
-    /// Changes the draft so that a refusal which says nothing about the caller's intent goes away; `false` if it cannot.
-    fn follow(&mut self, session: &Session, reject: &Reject) -> bool {
-        match reject {
-            // Somebody else defined the schema first.
-            Reject::Conflict { key, .. }
-                if self.defines.iter().any(|(define, ..)| define == key) =>
-            {
-                let Some(index) = self.draft.event_of(key) else {
-                    return false;
-                };
-                self.draft.take_back(index);
-                self.targets
-                    .values_mut()
-                    .filter(|at| **at > index)
-                    .for_each(|at| *at -= 1);
-                let mut announced = session.shared.announced.lock();
-                self.defines.retain(|(define, scope, tag)| {
-                    if define == key {
-                        announced.remove(&(*scope, *tag));
-                    }
-                    define != key
-                });
-                true
-            }
-            // The definition that this commit relied on never came.
-            Reject::UnknownSchema { .. } => {
-                let schemas = self.schemas.clone();
-                schemas
-                    .iter()
-                    .all(|(scope, descriptor)| self.define_now(session, *scope, descriptor).is_ok())
-            }
-            Reject::StaleEpoch { .. } => {
-                self.draft.refresh_keys();
-                true
-            }
-            // A write without a read follows the newest version, unless the record came or went meanwhile: then it is another kind of event.
-            Reject::Conflict {
-                key,
-                expected,
-                stored: Some(stored),
-            } if self.blind.contains(key) && *expected != Ref::Absent => {
-                let live = session.live(key).is_some();
-                match self.draft.event_of(key) {
-                    Some(index) if live => {
-                        self.draft.set_supersedes(index, Ref::At(*stored));
-                        true
-                    }
-                    _ => false,
-                }
-            }
-            _ => false,
-        }
     }
 }

@@ -27,12 +27,11 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Takes in a row; rows that are known are passed over.
+    /// Takes in a row. Rows that are known are passed over, and so are those before which others are missing: they come again in order.
     pub(crate) fn row(&mut self, change: &RowChange) {
-        if change.slot < self.rows {
+        if change.slot != self.rows {
             return;
         }
-        debug_assert_eq!(change.slot, self.rows, "slots are given in order");
         self.rows = change.slot + 1;
         if change.slot != change.parent_slot {
             self.children
@@ -44,6 +43,10 @@ impl Index {
 
     pub(crate) fn name(&mut self, parent: Slot, collection: &str, name: &str, slot: Slot) {
         let name: Arc<str> = name.into();
+        if collection == SCHEMAS {
+            // Descriptors are found by their tags.
+            return;
+        }
         if parent == 0 && collection == NAMED {
             self.by_slot.insert(slot, name.clone());
         }
@@ -90,8 +93,14 @@ impl Index {
         self.by_slot.get(&slot)
     }
 
-    pub(crate) fn rows(&self) -> Slot {
-        self.rows
+    /// Takes the names of `other`; `false`, and nothing is taken, if they name rows that do not exist.
+    pub(crate) fn take_names(&mut self, other: Self) -> bool {
+        let fits = |slot: &Slot| *slot < self.rows;
+        if !other.names.values().all(|names| names.values().all(fits)) {
+            return false;
+        }
+        (self.names, self.by_slot, self.closed) = (other.names, other.by_slot, other.closed);
+        true
     }
 
     /// Bytes for a sealed file: the names. Children follow from the rows.
