@@ -463,6 +463,12 @@ impl Chain {
         })))
     }
 
+    /// Waits on the calling thread until every commit whose [`Pending`] was dropped has been written or refused. A commit that met another one on its way may have
+    /// to be sent again, which a closed log does not allow: whoever closes one calls this first.
+    pub fn settle(&self) {
+        self.session.shared.settle();
+    }
+
     /// Takes in what another process wrote since, for a store that is open for reading.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ate_chain::{Committed, Pending, Ref, Reject, Source, SubmitError};
+use parking_lot::Mutex;
 
 use crate::error::CommitError;
 use crate::receipt::{Durability, Receipt};
@@ -16,11 +17,24 @@ pub(crate) const ATTEMPTS_MAX: u32 = 10_000;
 
 type Answer = Pending<Result<Committed, SubmitError>>;
 
-/// A commit that was handed over.
-pub(crate) struct Submitted {
+/// A commit that was handed over and may have to be sent again.
+struct Work {
     transaction: Transaction,
     answer: Option<Answer>,
     attempts: u32,
+}
+
+/// What the caller holds of it.
+pub(crate) struct Submitted(Option<Work>);
+
+/// A commit whose caller went away: it is seen through by whoever brings its answer.
+pub(crate) struct Orphan(Mutex<Care>);
+
+#[derive(Default)]
+struct Care {
+    work: Option<Work>,
+    is_polled: bool,
+    was_woken: bool,
 }
 
 impl Submitted {
@@ -37,11 +51,11 @@ impl Submitted {
         let answer = submit(&transaction.session, &mut state);
         drop(state);
         match answer {
-            Ok(answer) => Pending::new(Self {
+            Ok(answer) => Pending::new(Self(Some(Work {
                 transaction,
                 answer: Some(answer),
                 attempts: 1,
-            }),
+            }))),
             Err(error) => {
                 let mut state = transaction.state.lock();
                 state.spent = false;
@@ -50,7 +64,9 @@ impl Submitted {
             }
         }
     }
+}
 
+impl Work {
     /// Judges an answer: the outcome, or `None` if the commit was sent again.
     fn settle(
         &mut self,
@@ -126,7 +142,7 @@ impl Submitted {
     }
 }
 
-impl Source<Result<Receipt, CommitError>> for Submitted {
+impl Work {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Receipt, CommitError>> {
         loop {
             let answer = self.answer.as_mut().expect("polled while on its way");
@@ -139,7 +155,7 @@ impl Source<Result<Receipt, CommitError>> for Submitted {
         }
     }
 
-    fn wait(mut self: Box<Self>) -> Result<Receipt, CommitError> {
+    fn wait(mut self) -> Result<Receipt, CommitError> {
         loop {
             let answer = self
                 .answer
@@ -150,6 +166,93 @@ impl Source<Result<Receipt, CommitError>> for Submitted {
                 return outcome;
             }
         }
+    }
+}
+
+impl Source<Result<Receipt, CommitError>> for Submitted {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Receipt, CommitError>> {
+        let work = self.0.as_mut().expect("a commit is answered once");
+        let outcome = work.poll(context);
+        if outcome.is_ready() {
+            self.0 = None;
+        }
+        outcome
+    }
+
+    fn wait(mut self: Box<Self>) -> Result<Receipt, CommitError> {
+        let work = self.0.take().expect("a commit is answered once");
+        work.wait()
+    }
+}
+
+impl Drop for Submitted {
+    /// A commit that was handed over is written even if nobody asks for its outcome, also if it has to be sent again for that.
+    fn drop(&mut self) {
+        if let Some(work) = self.0.take() {
+            let shared = work.transaction.session.shared.clone();
+            let orphan = Arc::new(Orphan(Mutex::new(Care {
+                work: Some(work),
+                ..Care::default()
+            })));
+            shared.orphans.lock().push(orphan.clone());
+            orphan.step();
+        }
+    }
+}
+
+impl Orphan {
+    fn step(self: Arc<Self>) {
+        let waker = self.clone().into();
+        let mut context = Context::from_waker(&waker);
+        loop {
+            let mut work = {
+                let mut care = self.0.lock();
+                if care.is_polled {
+                    care.was_woken = true;
+                    return;
+                }
+                let Some(work) = care.work.take() else { return };
+                care.is_polled = true;
+                work
+            };
+            // Without any lock: the thread that polls may write the commit itself, and wake this very orphan.
+            let is_done = work.poll(&mut context).is_ready();
+            let mut care = self.0.lock();
+            care.is_polled = false;
+            if is_done {
+                drop(care);
+                let shared = work.transaction.session.shared.clone();
+                shared
+                    .orphans
+                    .lock()
+                    .retain(|other| !Arc::ptr_eq(other, &self));
+                return;
+            }
+            care.work = Some(work);
+            if !std::mem::take(&mut care.was_woken) {
+                return;
+            }
+        }
+    }
+
+    /// Sees it through on the calling thread; `false` if another thread is at it.
+    pub(crate) fn finish(&self) -> bool {
+        let work = {
+            let mut care = self.0.lock();
+            if care.is_polled {
+                return false;
+            }
+            care.work.take()
+        };
+        // Nobody is left to hear the outcome.
+        drop(work.map(Work::wait));
+        true
+    }
+}
+
+impl std::task::Wake for Orphan {
+    fn wake(self: Arc<Self>) {
+        self.step();
     }
 }
 

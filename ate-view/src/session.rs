@@ -13,6 +13,7 @@ use ate_crypto::Identity;
 use parking_lot::{Mutex, RwLock};
 
 use crate::cache::Cache;
+use crate::commit::Orphan;
 use crate::dao::{Dao, DaoInner, Facts};
 use crate::error::ReadError;
 use crate::index::{Index, NAMED, SCHEMAS};
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     making: Mutex<()>,
     /// Tags that a commit on its way defines: those behind it in the queue need not define them again.
     pub(crate) announced: Mutex<HashSet<(RecordKey, SchemaTag)>>,
+    /// Commits whose callers went away before the answer came.
+    pub(crate) orphans: Mutex<Vec<Arc<Orphan>>>,
 }
 
 /// One identity's view.
@@ -86,6 +89,7 @@ impl Shared {
             sessions: RwLock::default(),
             making: Mutex::default(),
             announced: Mutex::default(),
+            orphans: Mutex::default(),
         });
         shared
             .local
@@ -123,6 +127,20 @@ impl Shared {
         }
         session.fill();
         session
+    }
+}
+
+impl Shared {
+    /// Sees the commits through that nobody waits for any more.
+    pub(crate) fn settle(&self) {
+        loop {
+            let Some(orphan) = self.orphans.lock().pop() else {
+                return;
+            };
+            while !orphan.finish() {
+                std::thread::yield_now();
+            }
+        }
     }
 }
 

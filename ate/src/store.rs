@@ -445,6 +445,13 @@ impl StoreInner {
             return Ok(());
         }
         *closed = true;
+        let chains: Vec<Chain> = self
+            .chains
+            .lock()
+            .iter()
+            .map(|open| open.chain.clone())
+            .collect();
+        chains.iter().for_each(Chain::settle);
         self.committer.close();
         if !self.log.writable() {
             return Ok(());
