@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ate_chain::{
-    ChainId, Clock, CommitInfo, HistoryEntry, Local, Pending, Position, RecordKey, Version,
+    ChainId, Clock, CommitInfo, HistoryEntry, Local, Pending, Position, RecordKey, Reject, Version,
 };
 use ate_crypto::{Hash, Identity, KeyId, Who};
 
@@ -384,7 +384,7 @@ impl Chain {
         Pending::new(FutureSource(Box::pin(async move {
             for attempt in 1.. {
                 match chain.stage_share::<T>(&target, &who)?.commit().await {
-                    Err(CommitError::Conflict(_)) if attempt < ATTEMPTS_MAX => {}
+                    Err(error) if attempt < ATTEMPTS_MAX && was_overtaken(&error) => {}
                     outcome => return outcome,
                 }
             }
@@ -420,11 +420,18 @@ impl Chain {
         key: impl IntoKey<T>,
         readers: &[Who],
     ) -> Pending<Result<Receipt, CommitError>> {
-        let transaction = self.begin();
-        match transaction.rotate::<T>(key, readers) {
-            Ok(()) => transaction.commit(),
-            Err(error) => Pending::ready(Err(error)),
-        }
+        let (chain, target, readers) = (self.clone(), key.into_target(), readers.to_vec());
+        Pending::new(FutureSource(Box::pin(async move {
+            for attempt in 1.. {
+                let transaction = chain.begin();
+                transaction.rotate::<T>(target.clone(), &readers)?;
+                match transaction.commit().await {
+                    Err(error) if attempt < ATTEMPTS_MAX && was_overtaken(&error) => {}
+                    outcome => return outcome,
+                }
+            }
+            unreachable!("the loop ends by returning")
+        })))
     }
 
     /// Changes that become one commit.
@@ -535,6 +542,17 @@ impl Chain {
             }),
         )
     }
+}
+
+/// Whether somebody else changed the record or the scope first.
+const fn was_overtaken(error: &CommitError) -> bool {
+    matches!(
+        error,
+        CommitError::Conflict(_)
+            | CommitError::Rejected {
+                reason: Reject::StaleEpoch { .. }
+            }
+    )
 }
 
 impl std::fmt::Debug for Chain {
