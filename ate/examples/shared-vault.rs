@@ -47,7 +47,7 @@ fn main() -> ate::Result<()> {
         })
         .wait()?;
     show("bob after unshare", &as_bob, secret);
-    show("we", &vault, secret);
+    show("owner", &vault, secret);
 
     let refused = as_bob.update(secret, |secret| secret.text.clear()).wait();
     println!(

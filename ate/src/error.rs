@@ -197,6 +197,13 @@ impl Error {
             (Self::IdentityExists { .. }, _) => {
                 "choose another directory: an identity is never overwritten"
             }
+            (
+                Self::Commit(CommitError::Store(ate_chain::SubmitError::Closed))
+                | Self::Transact(TransactError::Commit(CommitError::Store(
+                    ate_chain::SubmitError::Closed,
+                ))),
+                _,
+            ) => "keep the store, or a clone of it, for as long as you write",
             (_, ErrorKind::Locked) => "wait for the other process to end, or open for reading",
             (_, ErrorKind::Poisoned | ErrorKind::Unknown) => {
                 "open the store again: what was acknowledged is there, the rest shows then"

@@ -78,7 +78,7 @@ impl Keystore {
                 path: self.path.clone(),
             });
         }
-        let dir = self.path.parent().unwrap_or(Path::new("."));
+        let dir = self.path.parent().unwrap_or_else(|| Path::new("."));
         fs::create_dir_all(dir).map_err(|source| Error::File {
             doing: "make",
             path: dir.to_owned(),
@@ -156,7 +156,7 @@ impl Keystore {
 
     /// Makes the file's name durable.
     fn sync_name(&self) -> Result<(), Error> {
-        let dir = self.path.parent().unwrap_or(Path::new("."));
+        let dir = self.path.parent().unwrap_or_else(|| Path::new("."));
         ate_log::sync_directory(dir).map_err(|source| Error::File {
             doing: "sync",
             path: dir.to_owned(),

@@ -226,7 +226,8 @@ impl Store {
         }
     }
 
-    /// Writes what is queued, puts the chains to rest and closes the log. Later writes are refused, reads go on.
+    /// Writes what is queued, puts the chains to rest and closes the log. Later writes are refused, reads go on: so it is for chains that outlive the last
+    /// clone of their store, too. Blocks the calling thread.
     ///
     /// # Errors
     /// [`Error::Close`]: what was acknowledged is durable all the same.
@@ -317,7 +318,9 @@ impl Store {
             return Ok(open.chain.clone());
         }
         let (rest, names) = self.0.rest(entry.chain).unzip();
-        let rested = rest.as_ref().map_or(self.0.log.start(), Rest::cursor);
+        let rested = rest
+            .as_ref()
+            .map_or_else(|| self.0.log.start(), Rest::cursor);
         let local = Local::at(&self.0.committer, entry.chain, rest);
         let chain = Chain::over(
             local,

@@ -260,7 +260,13 @@ fn a_closed_store_reads_and_refuses_writes() -> Outcome {
             .expect_err("closed"),
     ] {
         assert_eq!(error.to_string(), "the store is closed");
-        assert_eq!(Error::from(error).kind(), ErrorKind::Denied);
+        let error = Error::from(error);
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        assert!(
+            error
+                .remedy()
+                .is_some_and(|remedy| remedy.contains("keep the store"))
+        );
     }
     // A chain outlives its store in the same way.
     let chain = {
