@@ -30,9 +30,11 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// A chain over a local log, for programs that use this crate without `ate`. `at_rest` is what [`Chain::at_rest`] gave for the same state.
+    /// A chain over a local log, for programs that use this crate without `ate`. Call it once for each [`Local`], before [`Local::load`]: commits are
+    /// observed from then on.
     ///
-    /// Names of records that an observer has not seen (a chain opened from rest) come from `at_rest`.
+    /// Names of records from before (a chain opened from rest) are read from the log when they are asked for first, or come from
+    /// [`Chain::restore_names`].
     #[must_use]
     pub fn over(
         local: Arc<Local>,

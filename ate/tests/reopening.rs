@@ -395,3 +395,36 @@ fn a_reader_that_opened_from_a_snapshot_follows_names() -> Outcome {
     assert_eq!(chain.names("")?.len(), 51);
     Ok(())
 }
+
+#[test]
+fn an_older_snapshot_is_caught_up_with() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let mut kept = Vec::new();
+    for round in 0..2u64 {
+        let store = Store::open(dir.path()).wait()?;
+        let chain = store.chain("c").wait()?;
+        for number in round * 50..(round + 1) * 50 {
+            let item = Item {
+                number,
+                filling: "z".repeat(2000),
+            };
+            chain.put(format!("n{number}"), item).wait()?;
+        }
+        store.close().wait()?;
+        if round == 0 {
+            for file in snapshots(dir.path())? {
+                kept.push((file.clone(), fs::read(file)?));
+            }
+        }
+    }
+    assert!(!kept.is_empty());
+    for (file, bytes) in &kept {
+        fs::write(file, bytes)?;
+    }
+    let store = Store::open(dir.path()).wait()?;
+    let chain = store.chain("c").wait()?;
+    assert_eq!(chain.names("")?.len(), 100);
+    assert_eq!(chain.get::<Item>("n99").wait()?.number, 99);
+    assert_eq!(store.notes(), Vec::<String>::new());
+    Ok(())
+}
