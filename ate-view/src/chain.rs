@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ate_chain::{
-    ChainId, Clock, CommitInfo, HistoryEntry, Local, Pending, Position, RecordKey, Version,
+    ChainId, Clock, CommitInfo, HistoryEntry, Local, Pending, Position, RecordKey, Reject, Version,
 };
 use ate_crypto::{Hash, Identity, KeyId, Who};
 
@@ -30,9 +30,11 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// A chain over a local log, for programs that use this crate without `ate`. `at_rest` is what [`Chain::at_rest`] gave for the same state.
+    /// A chain over a local log, for programs that use this crate without `ate`. Call it once for each [`Local`], before [`Local::load`]: commits are
+    /// observed from then on.
     ///
-    /// Names of records that an observer has not seen (a chain opened from rest) come from `at_rest`.
+    /// Names of records from before (a chain opened from rest) are read from the log when they are asked for first, or come from
+    /// [`Chain::restore_names`].
     #[must_use]
     pub fn over(
         local: Arc<Local>,
@@ -384,7 +386,7 @@ impl Chain {
         Pending::new(FutureSource(Box::pin(async move {
             for attempt in 1.. {
                 match chain.stage_share::<T>(&target, &who)?.commit().await {
-                    Err(CommitError::Conflict(_)) if attempt < ATTEMPTS_MAX => {}
+                    Err(error) if attempt < ATTEMPTS_MAX && was_overtaken(&error) => {}
                     outcome => return outcome,
                 }
             }
@@ -420,11 +422,18 @@ impl Chain {
         key: impl IntoKey<T>,
         readers: &[Who],
     ) -> Pending<Result<Receipt, CommitError>> {
-        let transaction = self.begin();
-        match transaction.rotate::<T>(key, readers) {
-            Ok(()) => transaction.commit(),
-            Err(error) => Pending::ready(Err(error)),
-        }
+        let (chain, target, readers) = (self.clone(), key.into_target(), readers.to_vec());
+        Pending::new(FutureSource(Box::pin(async move {
+            for attempt in 1.. {
+                let transaction = chain.begin();
+                transaction.rotate::<T>(target.clone(), &readers)?;
+                match transaction.commit().await {
+                    Err(error) if attempt < ATTEMPTS_MAX && was_overtaken(&error) => {}
+                    outcome => return outcome,
+                }
+            }
+            unreachable!("the loop ends by returning")
+        })))
     }
 
     /// Changes that become one commit.
@@ -535,6 +544,17 @@ impl Chain {
             }),
         )
     }
+}
+
+/// Whether somebody else changed the record or the scope first.
+const fn was_overtaken(error: &CommitError) -> bool {
+    matches!(
+        error,
+        CommitError::Conflict(_)
+            | CommitError::Rejected {
+                reason: Reject::StaleEpoch { .. }
+            }
+    )
 }
 
 impl std::fmt::Debug for Chain {

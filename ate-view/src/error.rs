@@ -85,7 +85,7 @@ pub enum CommitError {
     Read(#[from] ReadError),
     /// A value cannot be stored. Nothing was written.
     #[error(transparent)]
-    Encode(#[from] EncodeError),
+    Encode(EncodeError),
     /// The stored record holds what this program does not know and would lose. Nothing was written.
     #[error(transparent)]
     NewerSchema(#[from] NewerSchema),
@@ -122,6 +122,16 @@ pub enum CommitError {
         /// What it is.
         state: &'static str,
     },
+}
+
+impl From<EncodeError> for CommitError {
+    /// What a newer program stored has an error of its own.
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::NewerSchema(newer) => Self::NewerSchema(newer),
+            error => Self::Encode(error),
+        }
+    }
 }
 
 /// An error of the caller's own, in a transaction closure.

@@ -1,5 +1,20 @@
 //! Typed records, names and transactions as a state machine over verified commits.
 //!
+//! A [`Chain`] is a history as one identity sees it: records by [`Key`] or by name, each a [`Dao`] at one version; a [`Transaction`] becomes one commit or
+//! nothing; a [`View`] stays at one position. It is **not** a store: files, clock, randomness and threads come from outside, through `ate-chain`; the crate
+//! `ate` brings them.
+//!
+//! # Invariants
+//! 1. A view shows confirmed commits only: verified and durable.
+//! 2. Names and children are indexed, and outdated values dropped, before a commit is answered.
+//! 3. Nothing calls the chain while it holds a lock that is taken under the chain's own: sessions, an index, a shard of the cache.
+//! 4. A commit that was handed over is seen through, whether or not its [`ate_chain::Pending`] is kept.
+//! 5. What a program does not know of a record is written back or the write is refused, never dropped.
+//!
+//! # Limits
+//! Names and collections: 1 to [`NAME_BYTES_MAX`] bytes without control characters. Bodies: 16 MiB sealed. Commits: 31 MiB and 65,536 events, of which each
+//! schema used for the first time in a scope takes one, and each read of a serializable transaction.
+//!
 //! What a record type looks like, and how one program reads what another wrote, is told at [`Record`], [`Descriptor`] and
 //! [`Plan`]; the derive at [`macro@Record`].
 

@@ -110,6 +110,8 @@ pub(crate) struct State {
     defines: Vec<(RecordKey, RecordKey, SchemaTag)>,
     /// Schemas that it uses.
     schemas: Vec<(RecordKey, Arc<Descriptor>)>,
+    /// Scopes that get a new key in the draft.
+    rekeyed: HashSet<RecordKey>,
     pub(crate) serializable: bool,
     pub(crate) spent: bool,
 }
@@ -124,6 +126,7 @@ impl State {
             conflicted: HashSet::new(),
             defines: Vec::new(),
             schemas: Vec::new(),
+            rekeyed: HashSet::new(),
             serializable: false,
             spent: false,
         }
@@ -192,6 +195,7 @@ impl State {
             .draft
             .create(parent, collection, name, &descriptor.id(), body, options)?;
         if access.makes_scope() {
+            self.rekeyed.insert(key);
             // The scope begins with this record, so its schema is defined below it, in the same commit.
             self.define(key, &descriptor)?;
         }
@@ -218,7 +222,7 @@ impl State {
             // It is a scope already: the new readers get a new key.
             let mut listed = listed.clone();
             listed.push(self.session.author.identity().who().clone());
-            self.draft.rotate(key, listed, true)?;
+            self.rotate(key, listed)?;
             readers = None;
         }
         let makes_scope = matches!(readers, Some(Readers::Only(_) | Readers::Public));
@@ -243,9 +247,21 @@ impl State {
             readers,
         )?;
         if makes_scope {
+            self.rekeyed.insert(key);
             self.define(key, &descriptor)?;
         }
         self.stage(key, event, base, What::Content(descriptor));
+        Ok(())
+    }
+
+    /// A new key for a scope, for `readers` alone.
+    pub(crate) fn rotate(
+        &mut self,
+        scope: RecordKey,
+        readers: Vec<Who>,
+    ) -> Result<(), CommitError> {
+        self.draft.rotate(scope, readers, true)?;
+        self.rekeyed.insert(scope);
         Ok(())
     }
 
@@ -396,6 +412,7 @@ impl State {
             self.writes.clear();
             self.defines.clear();
             self.schemas.clear();
+            self.rekeyed.clear();
             self.draft = Draft::new(self.session.author.clone());
         } else {
             self.unstage(key);
@@ -585,16 +602,24 @@ impl State {
                 }
                 Ok(true)
             }
+            // Somebody else gave the scope a new key that this commit gives one too.
+            Reject::StaleEpoch { scope, .. } if self.rekeyed.contains(scope) => {
+                self.stage_again(scope)
+            }
             Reject::StaleEpoch { .. } => {
                 self.draft.refresh_keys();
                 Ok(true)
             }
             // A write without a read follows whatever stands there now.
-            Reject::Conflict { key, .. } => {
-                let blind = self.writes.get(key).and_then(|staged| staged.blind.clone());
-                blind.map_or(Ok(false), |blind| (blind.again)(self, key))
-            }
+            Reject::Conflict { key, .. } => self.stage_again(key),
             _ => Ok(false),
+        }
+    }
+
+    fn stage_again(&mut self, key: &RecordKey) -> Result<bool, CommitError> {
+        match self.writes.get(key).and_then(|staged| staged.blind.clone()) {
+            Some(blind) => (blind.again)(self, key),
+            None => Ok(false),
         }
     }
 }

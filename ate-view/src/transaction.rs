@@ -227,7 +227,7 @@ impl Transaction {
         let scope = self.session.resolve(&key.into_target())?;
         let mut readers = readers.to_vec();
         readers.push(self.session.author.identity().who().clone());
-        Ok(self.open()?.draft.rotate(scope, readers, true)?)
+        self.open()?.rotate(scope, readers)
     }
 
     /// Says who may write at a record and below; for the root record, to the whole chain. The list is the whole list: name yourself if you are to stay on it.

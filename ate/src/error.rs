@@ -34,6 +34,32 @@ pub enum ErrorKind {
     Io,
 }
 
+impl ErrorKind {
+    /// One or two words for it, in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not found",
+            Self::Conflict => "conflict",
+            Self::Rejected => "rejected",
+            Self::Unknown => "unknown outcome",
+            Self::Damaged => "damaged",
+            Self::Poisoned => "poisoned",
+            Self::NewerSchema => "newer schema",
+            Self::Locked => "locked",
+            Self::Denied => "denied",
+            Self::Limit => "limit",
+            Self::Io => "input or output",
+        }
+    }
+}
+
+impl std::fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Anything that can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -171,6 +197,13 @@ impl Error {
             (Self::IdentityExists { .. }, _) => {
                 "choose another directory: an identity is never overwritten"
             }
+            (
+                Self::Commit(CommitError::Store(ate_chain::SubmitError::Closed))
+                | Self::Transact(TransactError::Commit(CommitError::Store(
+                    ate_chain::SubmitError::Closed,
+                ))),
+                _,
+            ) => "keep the store, or a clone of it, for as long as you write",
             (_, ErrorKind::Locked) => "wait for the other process to end, or open for reading",
             (_, ErrorKind::Poisoned | ErrorKind::Unknown) => {
                 "open the store again: what was acknowledged is there, the rest shows then"

@@ -4,8 +4,8 @@
 //! Every change is a signed commit in a *chain* with its own root of trust. What you read was verified; what was acknowledged is on stable storage.
 //!
 //! # Place in the stack
-//! The top: it uses all other crates and nothing uses it. Programs that need less depend on a layer: [`ate_view`](view) for an in-process database over a
-//! log of their own, [`ate_chain`](chain) for auditors, [`ate_log`](log) for any write-ahead log, [`ate_crypto`](crypto) for hybrid signatures.
+//! The top: it uses all other crates and nothing uses it. Programs that need less depend on a layer: [`ate_view`] for an in-process database over a
+//! log of their own, [`ate_chain`] for auditors, [`ate_log`] for any write-ahead log, [`ate_crypto`] for hybrid signatures.
 //!
 //! # Example
 //! ```

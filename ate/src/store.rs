@@ -226,7 +226,8 @@ impl Store {
         }
     }
 
-    /// Writes what is queued, puts the chains to rest and closes the log. Later writes are refused, reads go on.
+    /// Writes what is queued, puts the chains to rest and closes the log. Later writes are refused, reads go on: so it is for chains that outlive the last
+    /// clone of their store, too. Blocks the calling thread.
     ///
     /// # Errors
     /// [`Error::Close`]: what was acknowledged is durable all the same.
