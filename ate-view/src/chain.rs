@@ -8,6 +8,7 @@ use ate_chain::{
 use ate_crypto::{Hash, Identity, KeyId, Who};
 
 use crate::commit::ATTEMPTS_MAX;
+use crate::commit::receipt;
 use crate::dao::{Dao, DaoInner, Facts};
 use crate::document::{Document, NamedEntry};
 use crate::error::{BoxError, CommitError, ReadError, TransactError};
@@ -344,7 +345,8 @@ impl Chain {
             self.session.clone(),
             Box::new(move |transaction, _| {
                 transaction.remove::<T>(target)?;
-                Ok(Box::new(|receipt| receipt))
+                let session = transaction.session.clone();
+                Ok(Box::new(move |committed| receipt(&session, &committed)))
             }),
         )
     }
@@ -513,7 +515,7 @@ impl Chain {
             Box::new(move |transaction, access| {
                 let (key, value, unknown) = stage(transaction, access)?;
                 let transaction = transaction.clone();
-                Ok(Box::new(move |receipt| {
+                Ok(Box::new(move |committed| {
                     let event = transaction
                         .state
                         .lock()
@@ -521,19 +523,14 @@ impl Chain {
                         .get(&key.raw())
                         .map_or(0, |staged| staged.event);
                     let version = Version {
-                        seq: receipt.position.0 - 1,
+                        seq: committed.seq,
                         event,
                     };
-                    let schema = session
-                        .record(&key.raw())
-                        .map(|record| record.schema)
-                        .unwrap_or_default();
                     let facts = Facts {
                         key: key.raw(),
                         version,
-                        schema,
                         author: session.author.id(),
-                        order_time_ms: receipt.order_time_ms,
+                        order_time_ms: committed.order_time_ms,
                     };
                     Dao(Arc::new(DaoInner {
                         value,

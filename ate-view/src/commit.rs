@@ -39,7 +39,7 @@ struct Care {
 
 impl Submitted {
     /// Seals and hands over at once.
-    pub(crate) fn start(transaction: Transaction) -> Pending<Result<Receipt, CommitError>> {
+    pub(crate) fn start(transaction: Transaction) -> Pending<Result<Committed, CommitError>> {
         let mut state = match transaction.open() {
             Ok(state) => state,
             Err(error) => return Pending::ready(Err(error)),
@@ -71,13 +71,13 @@ impl Work {
     fn settle(
         &mut self,
         answer: Result<Committed, SubmitError>,
-    ) -> Option<Result<Receipt, CommitError>> {
+    ) -> Option<Result<Committed, CommitError>> {
         let session = self.transaction.session.clone();
         let mut state = self.transaction.state.lock();
         let reject = match answer {
             Ok(committed) => {
                 state.withdraw();
-                return Some(Ok(receipt(&session, &committed)));
+                return Some(Ok(committed));
             }
             Err(SubmitError::Rejected(reject)) => reject,
             Err(error) => {
@@ -143,7 +143,7 @@ impl Work {
 }
 
 impl Work {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Receipt, CommitError>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Committed, CommitError>> {
         loop {
             let answer = self.answer.as_mut().expect("polled while on its way");
             let Poll::Ready(answer) = std::pin::Pin::new(answer).poll(context) else {
@@ -155,7 +155,7 @@ impl Work {
         }
     }
 
-    fn wait(mut self) -> Result<Receipt, CommitError> {
+    fn wait(mut self) -> Result<Committed, CommitError> {
         loop {
             let answer = self
                 .answer
@@ -169,8 +169,8 @@ impl Work {
     }
 }
 
-impl Source<Result<Receipt, CommitError>> for Submitted {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Receipt, CommitError>> {
+impl Source<Result<Committed, CommitError>> for Submitted {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Committed, CommitError>> {
         let work = self.0.as_mut().expect("a commit is answered once");
         let outcome = work.poll(context);
         if outcome.is_ready() {
@@ -179,7 +179,7 @@ impl Source<Result<Receipt, CommitError>> for Submitted {
         outcome
     }
 
-    fn wait(mut self: Box<Self>) -> Result<Receipt, CommitError> {
+    fn wait(mut self: Box<Self>) -> Result<Committed, CommitError> {
         let work = self.0.take().expect("a commit is answered once");
         work.wait()
     }
@@ -261,7 +261,8 @@ fn submit(session: &Arc<Session>, state: &mut State) -> Result<Answer, CommitErr
     Ok(session.local().submit(sealed))
 }
 
-fn receipt(session: &Session, committed: &Committed) -> Receipt {
+/// The receipt of a commit. Computes the root of its position: O(log n) hashes.
+pub(crate) fn receipt(session: &Session, committed: &Committed) -> Receipt {
     let position = committed.position();
     Receipt {
         chain: committed.chain,

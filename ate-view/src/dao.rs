@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use ate_chain::{RecordKey, SchemaTag, Version};
+use ate_chain::{RecordKey, Version};
 use ate_crypto::KeyId;
 
 use crate::key::Key;
@@ -25,7 +25,6 @@ pub(crate) struct DaoInner<T> {
 pub(crate) struct Facts {
     pub(crate) key: RecordKey,
     pub(crate) version: Version,
-    pub(crate) schema: SchemaTag,
     pub(crate) author: KeyId,
     pub(crate) order_time_ms: u64,
 }

@@ -521,7 +521,6 @@ fn facts_of(key: &RecordKey, opened: &Opened) -> Facts {
     Facts {
         key: *key,
         version: opened.version,
-        schema: opened.schema,
         author: opened.author,
         order_time_ms: opened.order_time_ms,
     }

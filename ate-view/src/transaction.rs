@@ -9,7 +9,7 @@ use ate_chain::{Pending, RecordKey, Ref, SchemaTag, SealError, Version, WritePol
 use ate_crypto::Who;
 use parking_lot::Mutex;
 
-use crate::commit::Submitted;
+use crate::commit::{Submitted, receipt};
 use crate::dao::{Dao, DaoInner, Facts};
 use crate::error::{CommitError, ReadError};
 use crate::key::{IntoKey, Key, Target};
@@ -195,7 +195,9 @@ impl Transaction {
     /// Hands the commit over. It is durable when the answer says so; dropping the answer takes nothing back.
     #[must_use = "the commit is on its way, but its outcome is in here"]
     pub fn commit(&self) -> Pending<Result<Receipt, CommitError>> {
+        let session = self.session.clone();
         Submitted::start(self.clone())
+            .map(move |outcome| outcome.map(|committed| receipt(&session, &committed)))
     }
 
     /// Makes an identity known to the chain, so that it may author commits where policies name it.
@@ -348,7 +350,6 @@ impl Transaction {
             let facts = Facts {
                 key,
                 version: STAGED,
-                schema: SchemaTag::default(),
                 author: self.session.author.id(),
                 order_time_ms: 0,
             };

@@ -4,17 +4,17 @@ use std::future::{Future, IntoFuture};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ate_chain::{Pending, Readers, Source, WritePolicy};
+use ate_chain::{Committed, Pending, Readers, Source, WritePolicy};
 use ate_crypto::Who;
 
+use crate::commit::Submitted;
 use crate::error::CommitError;
-use crate::receipt::Receipt;
 use crate::session::Session;
 use crate::staging::Access;
 use crate::transaction::Transaction;
 
 /// What is left to do when the commit is durable.
-pub(crate) type Finish<T> = Box<dyn FnOnce(Receipt) -> T + Send>;
+pub(crate) type Finish<T> = Box<dyn FnOnce(Committed) -> T + Send>;
 /// Puts the write into a transaction.
 pub(crate) type Stage<T> =
     Box<dyn FnOnce(&Transaction, Access) -> Result<Finish<T>, CommitError> + Send>;
@@ -69,7 +69,7 @@ impl<T: Send + 'static> Write<T> {
     fn start(self) -> Pending<Result<T, CommitError>> {
         let transaction = Transaction::new(self.session);
         match (self.stage)(&transaction, self.access) {
-            Ok(finish) => transaction.commit().map(move |outcome| outcome.map(finish)),
+            Ok(finish) => Submitted::start(transaction).map(move |outcome| outcome.map(finish)),
             Err(error) => Pending::ready(Err(error)),
         }
     }

@@ -1,5 +1,7 @@
 //! The one place where the ambient world is read: clock, randomness, threads.
 
+use std::cell::RefCell;
+
 use ate_chain::{Clock, Spawn};
 use ate_crypto::Random;
 
@@ -17,17 +19,47 @@ impl Clock for SystemClock {
     }
 }
 
-/// The operating system's source of randomness.
+/// The operating system's source of randomness, drawn a little ahead for each thread: a call costs more than its bytes, and a commit needs three small
+/// pieces. What was handed out is wiped; a process that was forked starts with nothing.
 pub(crate) struct SystemRandom;
 
+const AHEAD_BYTES: usize = 512;
+
+struct Ahead {
+    process: u32,
+    left: usize,
+    bytes: [u8; AHEAD_BYTES],
+}
+
+thread_local! {
+    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { process: 0, left: 0, bytes: [0; AHEAD_BYTES] }) };
+}
+
 impl Random for SystemRandom {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the file that reads ambient randomness"
-    )]
     fn fill(&self, out: &mut [u8]) {
-        getrandom::fill(out).expect("the operating system provides randomness");
+        if out.len() > AHEAD_BYTES / 4 {
+            return system_random(out);
+        }
+        AHEAD.with_borrow_mut(|ahead| {
+            let process = std::process::id();
+            if ahead.left < out.len() || ahead.process != process {
+                system_random(&mut ahead.bytes);
+                (ahead.left, ahead.process) = (AHEAD_BYTES, process);
+            }
+            let piece = &mut ahead.bytes[ahead.left - out.len()..ahead.left];
+            out.copy_from_slice(piece);
+            piece.fill(0);
+            ahead.left -= out.len();
+        });
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the file that reads ambient randomness"
+)]
+fn system_random(out: &mut [u8]) {
+    getrandom::fill(out).expect("the operating system provides randomness");
 }
 
 /// One thread of the process.
