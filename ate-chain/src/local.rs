@@ -216,23 +216,12 @@ impl Local {
         info(&self.state.read(), slot)
     }
 
-    /// All rows as changes, in order of creation.
+    /// All rows as changes, in order of creation. No commit is confirmed meanwhile.
     pub fn visit_rows(&self, mut visit: impl FnMut(&RowChange)) {
-        self.fold_rows((), |(), change| visit(change), |()| ());
-    }
-
-    /// Gathers all rows, and hands over what was gathered before any commit is confirmed: so that a view can be built and then be told of what follows.
-    pub fn fold_rows<A, T>(
-        &self,
-        mut gathered: A,
-        mut visit: impl FnMut(&mut A, &RowChange),
-        then: impl FnOnce(A) -> T,
-    ) -> T {
         let state = self.state.read();
         for slot in 0..state.table.len() as Slot {
-            visit(&mut gathered, &RowChange::of(&state, slot, RecordKey::ROOT));
+            visit(&RowChange::of(&state, slot, RecordKey::ROOT));
         }
-        then(gathered)
     }
 
     /// Scope of a record's content and of what inherits from it, pending changes included.

@@ -7,6 +7,7 @@ use ate_chain::{
 };
 use ate_crypto::{Hash, Identity, KeyId, Who};
 
+use crate::commit::ATTEMPTS_MAX;
 use crate::dao::{Dao, DaoInner, Facts};
 use crate::document::{Document, NamedEntry};
 use crate::error::{BoxError, CommitError, ReadError, TransactError};
@@ -19,8 +20,8 @@ use crate::transaction::{Expect, Transaction};
 use crate::view::View;
 use crate::write::{FutureSource, Write};
 
-/// How often a transaction closure runs again after a conflict.
-const TRANSACT_ATTEMPTS_MAX: u32 = 64;
+/// How often a transaction closure runs again after an error of its own that rests on reads which do not hold any more.
+const STALE_ATTEMPTS_MAX: u32 = 64;
 
 /// A named history as one identity sees it. Cheap to clone; every clone and thread may use it at once.
 #[derive(Clone)]
@@ -49,13 +50,11 @@ impl Chain {
     /// Takes in the names that [`Chain::names_at_rest`] gave, for a chain that was opened from rest; `false` if they are of no known shape.
     #[must_use]
     pub fn restore_names(&self, bytes: &[u8]) -> bool {
-        let index = Index::decode(bytes);
-        index.map(|index| self.session.restore(index)).is_some()
+        Index::decode(bytes).is_some_and(|names| self.session.restore(names))
     }
 
     /// Forgets nothing, but reads all names from the log when they are asked for next.
     pub fn read_names_again(&self) {
-        self.session.restore(Index::default());
         self.session.find_later();
     }
 
@@ -90,10 +89,14 @@ impl Chain {
     }
 
     /// The same chain as another identity sees it, with a cache of its own.
+    ///
+    /// # Cost
+    /// The first time for an identity, linear in the records; its first use of a name is linear in the log.
     #[must_use]
     pub fn as_identity(&self, identity: &Identity) -> Self {
-        let session = self.session.shared.session(identity);
-        Self { session }
+        Self {
+            session: self.session.shared.session(identity),
+        }
     }
 
     /// Commits so far.
@@ -180,10 +183,10 @@ impl Chain {
         self.session.live(&key).map(|record| record.version)
     }
 
-    /// The keys below `parent` in `collection` that exist, in order of creation. Memory only.
+    /// The keys below `parent` in `collection` that exist, in order of creation. Memory only. A parent that was removed still shows them.
     ///
     /// # Errors
-    /// [`ReadError::NotFound`] if there is no such parent.
+    /// [`ReadError::NotFound`] if there never was such a parent, [`ReadError::Chain`] if the keys of its scope are not held.
     pub fn children<P, T: Record>(
         &self,
         parent: impl IntoKey<P>,
@@ -191,17 +194,9 @@ impl Chain {
     ) -> Result<Vec<Key<T>>, ReadError> {
         let target = parent.into_target();
         let parent = self.session.resolve(&target)?;
-        let absent = || ReadError::NotFound {
-            name: shown(&target),
-        };
-        let slot = self.session.record(&parent).ok_or_else(absent)?.slot;
-        let (_, key) = self
+        let slots = self
             .session
-            .author
-            .name_key_below(&parent)
-            .map_err(|_| absent())?;
-        let tag = ate_chain::CollectionTag(key.collection_tag(collection));
-        let slots = self.session.index.read().children(slot, tag).to_vec();
+            .children(&parent, collection, &|| shown(&target))?;
         let records = slots.into_iter().map(|slot| self.local().record_at(slot));
         Ok(records
             .filter(|record| record.live)
@@ -245,7 +240,7 @@ impl Chain {
         self.session.document(&key, None, &shown(&target))
     }
 
-    /// The live records in order of their creation, root record and schema descriptors left out. Memory only.
+    /// The live records in order of their newest versions, root record and schema descriptors left out. Memory only.
     #[must_use]
     pub fn keys_in_order(&self) -> Vec<RecordKey> {
         let mut keys = Vec::new();
@@ -302,7 +297,7 @@ impl Chain {
     /// A new record without a name.
     pub fn add<T: Record>(&self, value: T) -> Write<Dao<T>> {
         self.write(move |transaction, access| {
-            let key = transaction.create(RecordKey::ROOT, T::NAME, None, &value, access)?;
+            let key = transaction.create(RecordKey::ROOT, T::NAME, &value, &access)?;
             Ok((key, value, Unknown::default()))
         })
     }
@@ -316,8 +311,7 @@ impl Chain {
     ) -> Write<Dao<T>> {
         let (parent, collection) = (parent.into_target(), collection.to_owned());
         self.write(move |transaction, access| {
-            let parent = transaction.session.resolve(&parent)?;
-            let key = transaction.create(parent, &collection, None, &value, access)?;
+            let key = transaction.push_with(&parent, &collection, &value, &access)?;
             Ok((key, value, Unknown::default()))
         })
     }
@@ -336,7 +330,7 @@ impl Chain {
     ) -> Write<Dao<T>> {
         let target = key.into_target();
         self.write(move |transaction, access| {
-            let key = transaction.put_with(target, &value, expect, access)?;
+            let key = transaction.put_with(&target, &value, expect, &access)?;
             Ok((key, value, Unknown::default()))
         })
     }
@@ -353,8 +347,11 @@ impl Chain {
         )
     }
 
-    /// Read, change, write back, again if somebody else was faster.
-    pub fn update<T: Record + Clone>(
+    /// Read, change, write back, again if somebody else was faster: `change` may run several times.
+    ///
+    /// # Errors
+    /// In the answer: [`CommitError`].
+    pub fn update<T: Record>(
         &self,
         key: impl IntoKey<T>,
         mut change: impl FnMut(&mut T) + Send + 'static,
@@ -365,7 +362,7 @@ impl Chain {
                 let transaction = Transaction::new(session.clone());
                 transaction.update_now::<T>(&target, &mut change)?;
                 match transaction.commit().await {
-                    Err(CommitError::Conflict(_)) if attempt < TRANSACT_ATTEMPTS_MAX => {}
+                    Err(CommitError::Conflict(_)) if attempt < ATTEMPTS_MAX => {}
                     outcome => return outcome,
                 }
             }
@@ -373,7 +370,8 @@ impl Chain {
         })))
     }
 
-    /// Gives `who` the keys to read a record and what is below it. A record without a scope of its own becomes one: it is sealed anew for it.
+    /// Gives `who` the keys to read a record and what is written below it. A record without a scope of its own becomes one: it is sealed anew for it, and
+    /// what stood below it before stays sealed as it was.
     ///
     /// # Errors
     /// In the answer: [`CommitError`].
@@ -382,24 +380,35 @@ impl Chain {
         key: impl IntoKey<T>,
         who: &Who,
     ) -> Pending<Result<Receipt, CommitError>> {
-        let stage = |target: Target| {
-            let transaction = self.begin();
-            let key = self.session.resolve(&target)?;
-            let record = self.session.live(&key).ok_or_else(|| ReadError::NotFound {
-                name: shown(&target),
-            })?;
-            if record.scope_head {
-                transaction.grant::<T>(target, who)?;
-            } else {
-                let dao = self.session.get::<T>(&key, None, || shown(&target))?;
-                transaction.rescope(&dao, std::slice::from_ref(who))?;
+        let (chain, target, who) = (self.clone(), key.into_target(), who.clone());
+        Pending::new(FutureSource(Box::pin(async move {
+            for attempt in 1.. {
+                match chain.stage_share::<T>(&target, &who)?.commit().await {
+                    Err(CommitError::Conflict(_)) if attempt < ATTEMPTS_MAX => {}
+                    outcome => return outcome,
+                }
             }
-            Ok(transaction)
-        };
-        match stage(key.into_target()) {
-            Ok(transaction) => transaction.commit(),
-            Err(error) => Pending::ready(Err(error)),
+            unreachable!("the loop ends by returning")
+        })))
+    }
+
+    fn stage_share<T: Record>(
+        &self,
+        target: &Target,
+        who: &Who,
+    ) -> Result<Transaction, CommitError> {
+        let transaction = self.begin();
+        let key = self.session.resolve(target)?;
+        let record = self.session.live(&key).ok_or_else(|| ReadError::NotFound {
+            name: shown(target),
+        })?;
+        if record.scope_head {
+            transaction.grant::<T>(Key::from_raw(key), who)?;
+        } else {
+            let dao = self.session.get::<T>(&key, None, || shown(target))?;
+            transaction.rescope(&dao, std::slice::from_ref(who))?;
         }
+        Ok(transaction)
     }
 
     /// Gives a scope a new key for `readers` and the own identity; everybody else reads nothing that is written from the answer's position on.
@@ -438,17 +447,26 @@ impl Chain {
         Pending::new(FutureSource(Box::pin(async move {
             for attempt in 1.. {
                 let transaction = Transaction::new(session.clone());
-                let result = change(transaction.clone())
-                    .await
-                    .map_err(TransactError::Own)?;
+                let result = match change(transaction.clone()).await {
+                    Ok(result) => result,
+                    // The closure may have seen two records at two positions, and concluded what never was.
+                    Err(_) if attempt < STALE_ATTEMPTS_MAX && transaction.is_stale() => continue,
+                    Err(error) => return Err(TransactError::Own(error)),
+                };
                 match transaction.commit().await {
                     Ok(receipt) => return Ok((result, receipt)),
-                    Err(CommitError::Conflict(_)) if attempt < TRANSACT_ATTEMPTS_MAX => {}
+                    Err(CommitError::Conflict(_)) if attempt < ATTEMPTS_MAX => {}
                     Err(error) => return Err(error.into()),
                 }
             }
             unreachable!("the loop ends by returning")
         })))
+    }
+
+    /// Waits on the calling thread until every commit whose [`Pending`] was dropped has been written or refused. A commit that met another one on its way may have
+    /// to be sent again, which a closed log does not allow: whoever closes one calls this first.
+    pub fn settle(&self) {
+        self.session.shared.settle();
     }
 
     /// Takes in what another process wrote since, for a store that is open for reading.
@@ -475,7 +493,7 @@ impl Chain {
         &self,
         stage: impl FnOnce(
             &Transaction,
-            crate::transaction::Access,
+            crate::staging::Access,
         ) -> Result<(Key<T>, T, Unknown), CommitError>
         + Send
         + 'static,
@@ -490,9 +508,9 @@ impl Chain {
                     let event = transaction
                         .state
                         .lock()
-                        .draft
-                        .event_of(&key.raw())
-                        .unwrap_or_default();
+                        .writes
+                        .get(&key.raw())
+                        .map_or(0, |staged| staged.event);
                     let version = Version {
                         seq: receipt.position.0 - 1,
                         event,
@@ -515,23 +533,6 @@ impl Chain {
                     }))
                 }))
             }),
-        )
-    }
-}
-
-impl Transaction {
-    /// Makes a record the head of a scope of its own, its content sealed anew.
-    fn rescope<T: Record>(&self, dao: &Dao<T>, readers: &[Who]) -> Result<(), CommitError> {
-        let access = crate::transaction::Access {
-            readers: Some(ate_chain::Readers::Only(readers.to_vec())),
-            ..Default::default()
-        };
-        self.write_over(
-            dao.key().raw(),
-            dao.version(),
-            &**dao,
-            &dao.0.unknown,
-            access,
         )
     }
 }

@@ -4,22 +4,37 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ate_chain::{Committed, Pending, Ref, Reject, Source, SubmitError};
+use parking_lot::Mutex;
 
 use crate::error::CommitError;
 use crate::receipt::{Durability, Receipt};
 use crate::session::Session;
-use crate::transaction::{Conflict, ConflictingRecord, State, Transaction};
+use crate::staging::State;
+use crate::transaction::{Conflict, ConflictingRecord, Transaction};
 
-/// How often a commit follows other writers by itself before it comes back as a conflict.
-const ATTEMPTS_MAX: u32 = 64;
+/// How often a commit follows other writers by itself before it comes back as a conflict. Each time, another commit has succeeded.
+pub(crate) const ATTEMPTS_MAX: u32 = 10_000;
 
 type Answer = Pending<Result<Committed, SubmitError>>;
 
-/// A commit that was handed over.
-pub(crate) struct Submitted {
+/// A commit that was handed over and may have to be sent again.
+struct Work {
     transaction: Transaction,
     answer: Option<Answer>,
     attempts: u32,
+}
+
+/// What the caller holds of it.
+pub(crate) struct Submitted(Option<Work>);
+
+/// A commit whose caller went away: it is seen through by whoever brings its answer.
+pub(crate) struct Orphan(Mutex<Care>);
+
+#[derive(Default)]
+struct Care {
+    work: Option<Work>,
+    is_polled: bool,
+    was_woken: bool,
 }
 
 impl Submitted {
@@ -29,7 +44,6 @@ impl Submitted {
             Ok(state) => state,
             Err(error) => return Pending::ready(Err(error)),
         };
-        Transaction::require_reads(&mut state);
         if state.draft.is_empty() {
             return Pending::ready(Err(CommitError::Spent { state: "empty" }));
         }
@@ -37,20 +51,22 @@ impl Submitted {
         let answer = submit(&transaction.session, &mut state);
         drop(state);
         match answer {
-            Ok(answer) => Pending::new(Self {
+            Ok(answer) => Pending::new(Self(Some(Work {
                 transaction,
                 answer: Some(answer),
                 attempts: 1,
-            }),
+            }))),
             Err(error) => {
                 let mut state = transaction.state.lock();
                 state.spent = false;
-                state.withdraw(&transaction.session);
+                state.withdraw();
                 Pending::ready(Err(error))
             }
         }
     }
+}
 
+impl Work {
     /// Judges an answer: the outcome, or `None` if the commit was sent again.
     fn settle(
         &mut self,
@@ -60,12 +76,14 @@ impl Submitted {
         let mut state = self.transaction.state.lock();
         let reject = match answer {
             Ok(committed) => {
-                state.withdraw(&session);
+                state.withdraw();
                 return Some(Ok(receipt(&session, &committed)));
             }
             Err(SubmitError::Rejected(reject)) => reject,
             Err(error) => {
-                state.withdraw(&session);
+                state.withdraw();
+                // Nothing was written, unless nobody knows.
+                state.spent = matches!(error, SubmitError::Unknown { .. });
                 return Some(Err(match error {
                     SubmitError::Unknown { commit, why } => CommitError::Unknown { commit, why },
                     error => CommitError::Store(error),
@@ -73,21 +91,31 @@ impl Submitted {
             }
         };
         self.attempts += 1;
-        let again = self.attempts <= ATTEMPTS_MAX && state.follow(&session, &reject);
-        if again {
-            match submit(&session, &mut state) {
-                Ok(answer) => {
-                    self.answer = Some(answer);
-                    return None;
-                }
-                Err(error) => {
-                    state.withdraw(&session);
-                    return Some(Err(error));
-                }
+        let followed = match self.attempts <= ATTEMPTS_MAX {
+            true => state.follow(&reject),
+            false => Ok(false),
+        };
+        let sent = followed.and_then(|followed| match followed {
+            true => submit(&session, &mut state).map(Some),
+            false => Ok(None),
+        });
+        match sent {
+            Ok(Some(answer)) => {
+                self.answer = Some(answer);
+                return None;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                state.withdraw();
+                state.spent = false;
+                return Some(Err(error));
             }
         }
-        state.withdraw(&session);
+        state.withdraw();
         state.spent = false;
+        if let Reject::Conflict { key, .. } = &reject {
+            state.note_conflict(*key);
+        }
         drop(state);
         Some(Err(match reject {
             Reject::Conflict {
@@ -114,7 +142,7 @@ impl Submitted {
     }
 }
 
-impl Source<Result<Receipt, CommitError>> for Submitted {
+impl Work {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Receipt, CommitError>> {
         loop {
             let answer = self.answer.as_mut().expect("polled while on its way");
@@ -127,7 +155,7 @@ impl Source<Result<Receipt, CommitError>> for Submitted {
         }
     }
 
-    fn wait(mut self: Box<Self>) -> Result<Receipt, CommitError> {
+    fn wait(mut self) -> Result<Receipt, CommitError> {
         loop {
             let answer = self
                 .answer
@@ -141,8 +169,95 @@ impl Source<Result<Receipt, CommitError>> for Submitted {
     }
 }
 
+impl Source<Result<Receipt, CommitError>> for Submitted {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Receipt, CommitError>> {
+        let work = self.0.as_mut().expect("a commit is answered once");
+        let outcome = work.poll(context);
+        if outcome.is_ready() {
+            self.0 = None;
+        }
+        outcome
+    }
+
+    fn wait(mut self: Box<Self>) -> Result<Receipt, CommitError> {
+        let work = self.0.take().expect("a commit is answered once");
+        work.wait()
+    }
+}
+
+impl Drop for Submitted {
+    /// A commit that was handed over is written even if nobody asks for its outcome, also if it has to be sent again for that.
+    fn drop(&mut self) {
+        if let Some(work) = self.0.take() {
+            let shared = work.transaction.session.shared.clone();
+            let orphan = Arc::new(Orphan(Mutex::new(Care {
+                work: Some(work),
+                ..Care::default()
+            })));
+            shared.orphans.lock().push(orphan.clone());
+            orphan.step();
+        }
+    }
+}
+
+impl Orphan {
+    fn step(self: Arc<Self>) {
+        let waker = self.clone().into();
+        let mut context = Context::from_waker(&waker);
+        loop {
+            let mut work = {
+                let mut care = self.0.lock();
+                if care.is_polled {
+                    care.was_woken = true;
+                    return;
+                }
+                let Some(work) = care.work.take() else { return };
+                care.is_polled = true;
+                work
+            };
+            // Without any lock: the thread that polls may write the commit itself, and wake this very orphan.
+            let is_done = work.poll(&mut context).is_ready();
+            let mut care = self.0.lock();
+            care.is_polled = false;
+            if is_done {
+                drop(care);
+                let shared = work.transaction.session.shared.clone();
+                shared
+                    .orphans
+                    .lock()
+                    .retain(|other| !Arc::ptr_eq(other, &self));
+                return;
+            }
+            care.work = Some(work);
+            if !std::mem::take(&mut care.was_woken) {
+                return;
+            }
+        }
+    }
+
+    /// Sees it through on the calling thread; `false` if another thread is at it.
+    pub(crate) fn finish(&self) -> bool {
+        let work = {
+            let mut care = self.0.lock();
+            if care.is_polled {
+                return false;
+            }
+            care.work.take()
+        };
+        // Nobody is left to hear the outcome.
+        drop(work.map(Work::wait));
+        true
+    }
+}
+
+impl std::task::Wake for Orphan {
+    fn wake(self: Arc<Self>) {
+        self.step();
+    }
+}
+
 fn submit(session: &Arc<Session>, state: &mut State) -> Result<Answer, CommitError> {
-    let sealed = state.draft.seal_again(session.shared.clock.now_ms())?;
+    let sealed = state.seal()?;
     Ok(session.local().submit(sealed))
 }
 
@@ -155,71 +270,5 @@ fn receipt(session: &Session, committed: &Committed) -> Receipt {
         root: session.local().root_at(position).unwrap_or_default(),
         order_time_ms: committed.order_time_ms,
         durability: Durability::Local,
-    }
-}
-
-impl State {
-    /// What was announced is confirmed by now, or not coming.
-    pub(crate) fn withdraw(&mut self, session: &Session) {
-        if !self.defines.is_empty() {
-            let mut announced = session.shared.announced.lock();
-            self.defines.drain(..).for_each(|(_, scope, tag)| {
-                announced.remove(&(scope, tag));
-            });
-        }
-    }
-
-    /// Changes the draft so that a refusal which says nothing about the caller's intent goes away; `false` if it cannot.
-    fn follow(&mut self, session: &Session, reject: &Reject) -> bool {
-        match reject {
-            // Somebody else defined the schema first.
-            Reject::Conflict { key, .. }
-                if self.defines.iter().any(|(define, ..)| define == key) =>
-            {
-                let Some(index) = self.draft.event_of(key) else {
-                    return false;
-                };
-                self.draft.take_back(index);
-                self.targets
-                    .values_mut()
-                    .filter(|at| **at > index)
-                    .for_each(|at| *at -= 1);
-                let mut announced = session.shared.announced.lock();
-                self.defines.retain(|(define, scope, tag)| {
-                    if define == key {
-                        announced.remove(&(*scope, *tag));
-                    }
-                    define != key
-                });
-                true
-            }
-            // The definition that this commit relied on never came.
-            Reject::UnknownSchema { .. } => {
-                let schemas = self.schemas.clone();
-                schemas
-                    .iter()
-                    .all(|(scope, descriptor)| self.define_now(session, *scope, descriptor).is_ok())
-            }
-            Reject::StaleEpoch { .. } => {
-                self.draft.refresh_keys();
-                true
-            }
-            // A write without a read follows the newest version, unless the record came or went meanwhile: then it is another kind of event.
-            Reject::Conflict {
-                key,
-                expected,
-                stored: Some(stored),
-            } if self.blind.contains(key) && *expected != Ref::Absent => {
-                let live = session.live(key).is_some();
-                match self.draft.event_of(key) {
-                    Some(index) if live => {
-                        self.draft.set_supersedes(index, Ref::At(*stored));
-                        true
-                    }
-                    _ => false,
-                }
-            }
-            _ => false,
-        }
     }
 }

@@ -1,12 +1,14 @@
 //! Records of any program, shown as JSON from the descriptor that stands in the chain.
 
-use ate_chain::{Position, ReadError as ChainError, RecordKey, Version};
+use std::sync::Arc;
+
+use ate_chain::{Change, Position, RecordKey, Version};
 use ate_crypto::KeyId;
 
 use crate::error::ReadError;
 use crate::index::NAMED;
 use crate::json::Json;
-use crate::schema::{Record, to_json};
+use crate::schema::{Descriptor, Record, to_json};
 use crate::session::Session;
 
 /// A record as JSON.
@@ -54,21 +56,7 @@ impl Session {
         position: Option<Position>,
         name: &str,
     ) -> Result<Document, ReadError> {
-        let absent = || ReadError::NotFound {
-            name: name.to_owned(),
-        };
-        let local = self.local();
-        let opened = match position {
-            None => local.open_content(&self.author, key),
-            Some(position) => match self.stood_at(key, position)? {
-                Some(version) => local.open_version(&self.author, key, version),
-                None => return Err(absent()),
-            },
-        };
-        let opened = opened.map_err(|error| match error {
-            ChainError::NotFound { .. } => absent(),
-            error => error.into(),
-        })?;
+        let (opened, _) = self.open_at(key, position, &|| name.to_owned())?;
         let descriptor = self.descriptor(&opened.scope, opened.schema, *key)?;
         let type_name = descriptor.name().to_owned();
         let json = to_json(&descriptor, &opened.content).map_err(|source| ReadError::Schema {
@@ -100,7 +88,11 @@ impl Session {
                 Some(position) => self.stood_at(&record.key, position)?,
             };
             let Some(version) = version else { continue };
-            let descriptor = self.descriptor(&record.sealed.0, record.schema, record.key);
+            let descriptor = if version == record.version {
+                self.descriptor(&record.sealed.0, record.schema, record.key)
+            } else {
+                self.descriptor_of(&record.key, version)
+            };
             let type_name = descriptor
                 .map(|descriptor| descriptor.name().to_owned())
                 .unwrap_or_default();
@@ -112,5 +104,30 @@ impl Session {
             });
         }
         Ok(entries)
+    }
+
+    /// The descriptor of an older version.
+    fn descriptor_of(
+        &self,
+        key: &RecordKey,
+        version: Version,
+    ) -> Result<Arc<Descriptor>, ReadError> {
+        let missing = || ReadError::Descriptor {
+            key: *key,
+            source: None,
+        };
+        let commit = self.local().commit_at(version.seq)?;
+        let event = commit.events.get(version.event as usize);
+        let tag = match event.map(|event| &event.change) {
+            Some(Change::Create { schema, .. } | Change::Update { schema, .. }) => *schema,
+            _ => return Err(missing()),
+        };
+        // Which of the commit's scopes it was sealed under is not said: a tag fits one of them.
+        commit
+            .head
+            .commitments
+            .iter()
+            .find_map(|sealed| self.descriptor(&sealed.scope, tag, *key).ok())
+            .ok_or_else(missing)
     }
 }

@@ -43,6 +43,14 @@ pub enum ReadError {
         /// As given.
         name: String,
     },
+    /// A collection that no record can be in.
+    #[error(
+        "`{collection}` is not a collection: 1 to 1024 bytes without control characters, not beginning with `ate.`"
+    )]
+    Collection {
+        /// As given.
+        collection: String,
+    },
     /// The chain's error: damage, or a key that is not held.
     #[error(transparent)]
     Chain(#[from] ate_chain::ReadError),
@@ -101,6 +109,12 @@ pub enum CommitError {
         expected: Version,
         /// Stored; `None` if there is none.
         stored: Option<Version>,
+    },
+    /// The transaction changes the record in another way already: one commit changes a record once.
+    #[error("record {key} is changed by this transaction already")]
+    Staged {
+        /// Record.
+        key: RecordKey,
     },
     /// The transaction was committed already, or holds nothing.
     #[error("the transaction is {state}")]

@@ -16,7 +16,7 @@ pub(crate) const SCHEMAS: &str = "ate.schema";
 pub(crate) struct Index {
     /// In order of creation.
     children: HashMap<(Slot, CollectionTag), Vec<Slot>>,
-    /// The list that grew last.
+    /// The list that grew last; it is not in `children`.
     last: ((Slot, CollectionTag), Vec<Slot>),
     /// Names below one parent in one collection, ordered.
     names: HashMap<(Slot, Box<str>), BTreeMap<Arc<str>, Slot>>,
@@ -29,34 +29,34 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Takes in a row; `false` if it was known.
+    /// Takes in a row. Rows that are known are passed over, and so are those before which others are missing: they come again in order. `true` if the
+    /// row was taken: nobody can have seen it before.
     pub(crate) fn row(&mut self, change: &RowChange) -> bool {
-        if change.slot < self.rows {
+        if change.slot != self.rows {
             return false;
         }
-        assert_eq!(change.slot, self.rows, "slots are given in order");
         self.rows = change.slot + 1;
         if change.slot != change.parent_slot {
             let group = (change.parent_slot, change.collection);
             if self.last.0 != group {
                 // Siblings come in runs: the list at hand stays out of the map meanwhile.
-                self.flush();
-                self.last = (group, self.children.remove(&group).unwrap_or_default());
+                let next = self.children.remove(&group).unwrap_or_default();
+                let (done, slots) = std::mem::replace(&mut self.last, (group, next));
+                if !slots.is_empty() {
+                    self.children.insert(done, slots);
+                }
             }
             self.last.1.push(change.slot);
         }
         true
     }
 
-    fn flush(&mut self) {
-        let (group, slots) = std::mem::take(&mut self.last);
-        if !slots.is_empty() {
-            self.children.insert(group, slots);
-        }
-    }
-
     pub(crate) fn name(&mut self, parent: Slot, collection: &str, name: &str, slot: Slot) {
         let name: Arc<str> = name.into();
+        if collection == SCHEMAS {
+            // Descriptors are found by their tags.
+            return;
+        }
         if parent == 0 && collection == NAMED {
             self.by_slot.insert(slot, name.clone());
         }
@@ -104,6 +104,16 @@ impl Index {
     /// The name of a record below the root record.
     pub(crate) fn name_of(&self, slot: Slot) -> Option<&Arc<str>> {
         self.by_slot.get(&slot)
+    }
+
+    /// Takes the names of `other`; `false`, and nothing is taken, if they name rows that do not exist.
+    pub(crate) fn take_names(&mut self, other: Self) -> bool {
+        let fits = |slot: &Slot| *slot < self.rows;
+        if !other.names.values().all(|names| names.values().all(fits)) {
+            return false;
+        }
+        (self.names, self.by_slot, self.closed) = (other.names, other.by_slot, other.closed);
+        true
     }
 
     /// Bytes for a sealed file: the names. Children follow from the rows.

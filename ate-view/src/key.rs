@@ -143,3 +143,39 @@ impl<T> IntoKey<T> for &String {
         Target::Name(self.clone())
     }
 }
+
+impl From<&str> for Target {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+impl From<String> for Target {
+    fn from(name: String) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<&String> for Target {
+    fn from(name: &String) -> Self {
+        Self::Name(name.clone())
+    }
+}
+
+impl From<RecordKey> for Target {
+    fn from(key: RecordKey) -> Self {
+        Self::Key(key)
+    }
+}
+
+impl<T> From<Key<T>> for Target {
+    fn from(key: Key<T>) -> Self {
+        Self::Key(key.raw)
+    }
+}
+
+impl<T> From<&Dao<T>> for Target {
+    fn from(dao: &Dao<T>) -> Self {
+        Self::Key(dao.key().raw)
+    }
+}

@@ -15,6 +15,7 @@ mod key;
 mod receipt;
 mod schema;
 mod session;
+mod staging;
 mod transaction;
 mod view;
 mod write;

@@ -2,25 +2,29 @@
 
 use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ate_chain::{
-    Author, Clock, ConfirmedCommit, Local, Observer, Position, ReadError as ChainError, RecordInfo,
-    RecordKey, RowChange, SchemaTag, Version,
+    Author, Clock, CollectionTag, ConfirmedCommit, Local, Observer, Opened, Position,
+    ReadError as ChainError, RecordInfo, RecordKey, SchemaTag, Slot, Version,
 };
 use ate_crypto::Identity;
 use parking_lot::{Mutex, RwLock};
 
 use crate::cache::Cache;
+use crate::commit::Orphan;
 use crate::dao::{Dao, DaoInner, Facts};
 use crate::error::ReadError;
 use crate::index::{Index, NAMED, SCHEMAS};
 use crate::key::Target;
-use crate::schema::{Descriptor, Plan, Record, decode};
+use crate::schema::{Descriptor, Plan, Record, Unknown, decode};
 
 /// Longest name in bytes.
 pub const NAME_BYTES_MAX: usize = 1024;
+
+/// Descriptors and plans kept: beyond that they are read again. Records that head a scope have one each.
+const SCHEMAS_MAX: usize = 4096;
 
 type PlanKey = (TypeId, RecordKey, SchemaTag);
 
@@ -30,9 +34,14 @@ pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) clock: Arc<dyn Clock>,
     cache_bytes: usize,
+    /// Taken under the chain's lock by whoever confirms: nothing may call the chain while holding it.
     sessions: RwLock<Vec<Weak<Session>>>,
+    /// Held while a session comes into being, so that nobody gets one that is half filled.
+    making: Mutex<()>,
     /// Tags that a commit on its way defines: those behind it in the queue need not define them again.
     pub(crate) announced: Mutex<HashSet<(RecordKey, SchemaTag)>>,
+    /// Commits whose callers went away before the answer came.
+    pub(crate) orphans: Mutex<Vec<Arc<Orphan>>>,
 }
 
 /// One identity's view.
@@ -43,8 +52,12 @@ pub(crate) struct Session {
     pub(crate) cache: Cache,
     descriptors: RwLock<HashMap<(RecordKey, SchemaTag), Arc<Descriptor>>>,
     plans: RwLock<HashMap<PlanKey, Arc<Plan>>>,
-    /// Keys have changed since names stayed closed: some may open now.
-    stale: AtomicBool,
+    /// Counts the reasons to read all names anew: keys have changed, or the session was not there when they were written.
+    names_due: AtomicU64,
+    /// How many of them have been met.
+    names_done: AtomicU64,
+    /// Held while names are read anew.
+    names_turn: Mutex<()>,
 }
 
 /// Fans confirmed commits out to the sessions.
@@ -74,7 +87,9 @@ impl Shared {
             clock,
             cache_bytes,
             sessions: RwLock::default(),
+            making: Mutex::default(),
             announced: Mutex::default(),
+            orphans: Mutex::default(),
         });
         shared
             .local
@@ -82,14 +97,16 @@ impl Shared {
         shared
     }
 
-    /// The session of an identity; made, with all rows indexed, when it is asked for first.
+    /// The session of an identity; made when it is asked for first.
     pub(crate) fn session(self: &Arc<Self>, identity: &Identity) -> Arc<Session> {
-        let id = identity.id();
-        let known = |sessions: &[Weak<Session>]| {
-            let mut alive = sessions.iter().filter_map(Weak::upgrade);
-            alive.find(|session| session.author.id() == id)
-        };
-        if let Some(session) = known(&self.sessions.read()) {
+        let _making = self.making.lock();
+        let known = self
+            .sessions
+            .read()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|session| session.author.id() == identity.id());
+        if let Some(session) = known {
             return session;
         }
         let session = Arc::new(Session {
@@ -99,24 +116,31 @@ impl Shared {
             cache: Cache::new(self.cache_bytes),
             descriptors: RwLock::default(),
             plans: RwLock::default(),
-            stale: AtomicBool::new(self.local.is_born()),
+            names_due: AtomicU64::new(0),
+            names_done: AtomicU64::new(0),
+            names_turn: Mutex::default(),
         });
-        // Listed while the state stands still: no commit is confirmed between the last row and the first change it is told of.
-        self.local.fold_rows(
-            Index::default(),
-            |index, change| {
-                index.row(change);
-            },
-            |index| {
-                let mut sessions = self.sessions.write();
-                sessions.retain(|session| session.strong_count() > 0);
-                known(&sessions).unwrap_or_else(|| {
-                    *session.index.write() = index;
-                    sessions.push(Arc::downgrade(&session));
-                    session
-                })
-            },
-        )
+        {
+            let mut sessions = self.sessions.write();
+            sessions.retain(|session| session.strong_count() > 0);
+            sessions.push(Arc::downgrade(&session));
+        }
+        session.fill();
+        session
+    }
+}
+
+impl Shared {
+    /// Sees the commits through that nobody waits for any more.
+    pub(crate) fn settle(&self) {
+        loop {
+            let Some(orphan) = self.orphans.lock().pop() else {
+                return;
+            };
+            while !orphan.finish() {
+                std::thread::yield_now();
+            }
+        }
     }
 }
 
@@ -142,38 +166,64 @@ impl Session {
             });
         index.closed += closed;
         if index.closed > 0 && commit.changes_keys() {
-            self.stale.store(true, Ordering::Relaxed);
+            self.find_later();
         }
         drop(index);
         known.iter().for_each(|key| self.cache.remove(key));
     }
 
-    /// Brings the index to the state of a chain that was opened from rest, with the names kept beside it. Nothing may be confirmed meanwhile.
-    pub(crate) fn restore(&self, index: Index) {
-        let gather = |index: &mut Index, change: &RowChange| {
-            index.row(change);
-        };
-        self.local()
-            .fold_rows(index, gather, |index| *self.index.write() = index);
-        self.stale.store(false, Ordering::Relaxed);
+    /// Takes in what stood in the chain before the session did. Commits that are confirmed meanwhile are passed over by the index until it has what
+    /// comes before them, and found here.
+    fn fill(&self) {
+        // The chain's lock is taken first, as when a commit is confirmed.
+        let mut index = None;
+        self.local().visit_rows(|change| {
+            index.get_or_insert_with(|| self.index.write()).row(change);
+        });
+        if index.take().is_some() {
+            self.find_later();
+            // Names of commits to come are opened with keys that are held; a session without one finds out later.
+            drop(self.author.name_key_below(&RecordKey::ROOT));
+        }
     }
 
-    /// Names are read from the log when they are asked for first.
+    /// Takes names from a sealed file instead of the log; `false` if they do not fit the rows.
+    pub(crate) fn restore(&self, names: Index) -> bool {
+        let _turn = self.names_turn.lock();
+        let taken = self.index.write().take_names(names);
+        if taken {
+            let due = self.names_due.load(Ordering::Acquire);
+            self.names_done.store(due, Ordering::Release);
+        }
+        taken
+    }
+
+    /// Names are read from the log when they are asked for next.
     pub(crate) fn find_later(&self) {
-        self.stale.store(true, Ordering::Relaxed);
+        self.names_due.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Opens names that stayed closed, if keys have changed since. Linear in the log when they have.
     pub(crate) fn refresh_names(&self) -> Result<(), ReadError> {
-        if self.stale.swap(false, Ordering::Relaxed) {
-            self.find_names()
-        } else {
-            Ok(())
+        let is_done =
+            || self.names_done.load(Ordering::Acquire) >= self.names_due.load(Ordering::Acquire);
+        if is_done() {
+            return Ok(());
         }
+        // Whoever comes meanwhile waits: half of the names are no answer.
+        let _turn = self.names_turn.lock();
+        if is_done() {
+            return Ok(());
+        }
+        let due = self.names_due.load(Ordering::Acquire);
+        self.find_names()?;
+        self.names_done.store(due, Ordering::Release);
+        Ok(())
     }
 
     /// Reads all names from the log, for a session that was not there when they were written.
-    pub(crate) fn find_names(&self) -> Result<(), ReadError> {
+    fn find_names(&self) -> Result<(), ReadError> {
+        let closed_before = self.index.read().closed;
         let mut found = Vec::new();
         let closed = self.local().visit_names(&self.author, |name| {
             found.push((
@@ -187,7 +237,8 @@ impl Session {
         found.iter().for_each(|(parent, collection, name, slot)| {
             index.name(*parent, collection, name, *slot)
         });
-        index.closed = closed;
+        // What was confirmed meanwhile and stayed closed may count twice; what opens later is looked for once more then.
+        index.closed = closed + index.closed.saturating_sub(closed_before);
         Ok(())
     }
 
@@ -241,34 +292,10 @@ impl Session {
             return Ok(dao);
         }
         let ticket = self.cache.ticket(key);
-        let newest = match position {
-            None => true,
-            Some(position) => self
-                .record(key)
-                .is_some_and(|record| record.version.seq < position.0),
-        };
-        let opened = match (newest, position) {
-            (false, Some(position)) => match self.local().version_at(key, position)? {
-                Some(version) => self.local().open_version(&self.author, key, version),
-                None => Err(ChainError::NotFound { key: *key }),
-            },
-            _ => self.local().open_content(&self.author, key),
-        };
-        let opened = opened.map_err(|error| name_it(error, &shown))?;
-        let plan = self.plan::<T>(&opened.scope, opened.schema, *key)?;
-        let (value, unknown) =
-            decode::<T>(&opened.content, &plan).map_err(|source| ReadError::Schema {
-                name: shown(),
-                source,
-            })?;
-        let facts = Facts {
-            key: *key,
-            version: opened.version,
-            schema: opened.schema,
-            author: opened.author,
-            order_time_ms: opened.order_time_ms,
-        };
+        let (opened, newest) = self.open_at(key, position, &shown)?;
+        let (value, unknown) = self.decode::<T>(&opened, key, &shown)?;
         let bytes = opened.content.len() + size_of::<DaoInner<T>>() + unknown.heap_bytes();
+        let facts = facts_of(key, &opened);
         let dao = Arc::new(DaoInner {
             value,
             facts,
@@ -279,6 +306,65 @@ impl Session {
                 .insert(&ticket, *key, facts.version, bytes, dao.clone());
         }
         Ok(Dao(dao))
+    }
+
+    /// The newest version of a record as a value of the caller's own: to be changed, so the cache has no use for it.
+    pub(crate) fn open_owned<T: Record>(
+        &self,
+        key: &RecordKey,
+        shown: impl Fn() -> String,
+    ) -> Result<(T, Facts, Unknown), ReadError> {
+        let (opened, _) = self.open_at(key, None, &shown)?;
+        let (value, unknown) = self.decode::<T>(&opened, key, &shown)?;
+        Ok((value, facts_of(key, &opened), unknown))
+    }
+
+    /// The body that stood at `position`, and whether it is the newest.
+    pub(crate) fn open_at(
+        &self,
+        key: &RecordKey,
+        position: Option<Position>,
+        shown: &impl Fn() -> String,
+    ) -> Result<(Opened, bool), ReadError> {
+        let local = self.local();
+        let is_newest = |position: Position| {
+            self.record(key)
+                .is_some_and(|record| record.version.seq < position.0)
+        };
+        if position.is_none_or(is_newest) {
+            let opened = local
+                .open_content(&self.author, key)
+                .map_err(|error| name_it(error, shown));
+            match (opened, position) {
+                (Ok(opened), None) => return Ok((opened, true)),
+                (Ok(opened), Some(position)) if opened.version.seq < position.0 => {
+                    return Ok((opened, true));
+                }
+                // It changed or went between the two looks.
+                (Ok(_), Some(_)) => {}
+                (Err(ReadError::NotFound { .. }), Some(position)) if !is_newest(position) => {}
+                (Err(error), _) => return Err(error),
+            }
+        }
+        let version = position.map_or(Ok(None), |position| local.version_at(key, position))?;
+        let version = version.ok_or_else(|| ReadError::NotFound { name: shown() })?;
+        let opened = local
+            .open_version(&self.author, key, version)
+            .map_err(|error| name_it(error, shown))?;
+        Ok((opened, false))
+    }
+
+    fn decode<T: Record>(
+        &self,
+        opened: &Opened,
+        key: &RecordKey,
+        shown: &impl Fn() -> String,
+    ) -> Result<(T, Unknown), ReadError> {
+        let plan = self.plan::<T>(&opened.scope, opened.schema, *key)?;
+        decode::<T>(&opened.content, &plan).map_err(|source| ReadError::Schema {
+            name: shown(),
+            source,
+        })
     }
 
     /// How to read records of a stored schema as `T`.
@@ -293,7 +379,11 @@ impl Session {
             return Ok(plan.clone());
         }
         let plan = Arc::new(Plan::of::<T>(&self.descriptor(scope, tag, record)?));
-        self.plans.write().insert(key, plan.clone());
+        let mut plans = self.plans.write();
+        if plans.len() >= SCHEMAS_MAX {
+            plans.clear();
+        }
+        plans.insert(key, plan.clone());
         Ok(plan)
     }
 
@@ -307,43 +397,84 @@ impl Session {
         if let Some(descriptor) = self.descriptors.read().get(&(*scope, tag)) {
             return Ok(descriptor.clone());
         }
-        let missing = || ReadError::Descriptor {
-            key: record,
-            source: None,
-        };
         let (_, name_key) = self
             .author
             .name_key_below(scope)
             .map_err(|error| seal_to_read(error, "schema"))?;
-        let parent = self.record(scope).ok_or_else(missing)?.slot;
-        let slots = self
-            .index
-            .read()
-            .children(
-                parent,
-                ate_chain::CollectionTag(name_key.collection_tag(SCHEMAS)),
-            )
-            .to_vec();
-        let found = slots
+        let parent = self.record(scope).ok_or(ReadError::Descriptor {
+            key: record,
+            source: None,
+        })?;
+        let schemas = CollectionTag(name_key.collection_tag(SCHEMAS));
+        let slots = self.index.read().children(parent.slot, schemas).to_vec();
+        // The tag is a keyed hash of the descriptor: another record that claims it cannot stand in its place.
+        let mut source = None;
+        let claims = slots
             .into_iter()
             .map(|slot| self.local().record_at(slot))
-            .find(|found| found.schema == tag)
-            .ok_or_else(missing)?;
-        let bytes = self.local().open_content(&self.author, &found.key)?.content;
-        let descriptor =
-            Descriptor::from_bytes(&bytes).map_err(|source| ReadError::Descriptor {
-                key: record,
-                source: Some(source),
-            })?;
-        // The tag is a keyed hash of the descriptor: another descriptor cannot stand behind it.
-        if name_key.schema_tag(&descriptor.id()) != tag.0 {
-            return Err(missing());
+            .filter(|found| found.schema == tag);
+        for found in claims {
+            let bytes = self.local().open_content(&self.author, &found.key)?.content;
+            match Descriptor::from_bytes(&bytes) {
+                Ok(descriptor) if name_key.schema_tag(&descriptor.id()) == tag.0 => {
+                    let descriptor = Arc::new(descriptor);
+                    let mut descriptors = self.descriptors.write();
+                    if descriptors.len() >= SCHEMAS_MAX {
+                        descriptors.clear();
+                    }
+                    descriptors.insert((*scope, tag), descriptor.clone());
+                    return Ok(descriptor);
+                }
+                Ok(_) => {}
+                Err(error) => source = Some(error),
+            }
         }
-        let descriptor = Arc::new(descriptor);
-        self.descriptors
-            .write()
-            .insert((*scope, tag), descriptor.clone());
-        Ok(descriptor)
+        Err(ReadError::Descriptor {
+            key: record,
+            source,
+        })
+    }
+
+    /// The rows below `parent` in `collection`, tombstones too, in order of creation.
+    pub(crate) fn children(
+        &self,
+        parent: &RecordKey,
+        collection: &str,
+        shown: &impl Fn() -> String,
+    ) -> Result<Vec<Slot>, ReadError> {
+        let row = |key: &RecordKey| {
+            self.record(key)
+                .ok_or_else(|| ReadError::NotFound { name: shown() })
+        };
+        let slot = row(parent)?.slot;
+        // A collection's tag is keyed by the scope that it was written in. A parent that was given a scope of its own has children from before.
+        let (scope, key) = self
+            .author
+            .name_key_below(parent)
+            .map_err(|error| seal_to_read(error, &shown()))?;
+        let mut tags = vec![CollectionTag(key.collection_tag(collection))];
+        let mut at = scope;
+        while at != RecordKey::ROOT {
+            let above = row(&at)?.parent;
+            match self.author.name_key_below(&above) {
+                Ok((scope, key)) => {
+                    tags.push(CollectionTag(key.collection_tag(collection)));
+                    at = scope;
+                }
+                // What was written under keys that this session does not hold is not to be found by it.
+                Err(_) => at = self.local().scope_of(&above).unwrap_or(RecordKey::ROOT),
+            }
+        }
+        tags.sort_unstable();
+        tags.dedup();
+        let index = self.index.read();
+        let mut slots: Vec<Slot> = tags
+            .iter()
+            .flat_map(|tag| index.children(slot, *tag))
+            .copied()
+            .collect();
+        slots.sort_unstable();
+        Ok(slots)
     }
 
     /// Whether a record stood at `position`.
@@ -372,6 +503,27 @@ pub(crate) fn check_name(name: &str) -> Result<(), ReadError> {
         Err(ReadError::Name {
             name: name.chars().take(64).collect(),
         })
+    }
+}
+
+/// A collection of the caller's: a name that does not begin as those of this crate do.
+pub(crate) fn check_collection(collection: &str) -> Result<(), ReadError> {
+    if check_name(collection).is_ok() && !collection.starts_with("ate.") {
+        Ok(())
+    } else {
+        Err(ReadError::Collection {
+            collection: collection.chars().take(64).collect(),
+        })
+    }
+}
+
+fn facts_of(key: &RecordKey, opened: &Opened) -> Facts {
+    Facts {
+        key: *key,
+        version: opened.version,
+        schema: opened.schema,
+        author: opened.author,
+        order_time_ms: opened.order_time_ms,
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use ate_chain::{Pending, Position};
+use ate_chain::{Pending, Position, RecordKey};
 use ate_crypto::Hash;
 
 use crate::dao::Dao;
 use crate::document::{Document, NamedEntry};
 use crate::error::ReadError;
-use crate::key::IntoKey;
+use crate::key::{IntoKey, Key, Target};
 use crate::schema::Record;
 use crate::session::{Session, shown};
 
@@ -80,11 +80,46 @@ impl View {
     ///
     /// # Errors
     /// As [`View::get`].
-    pub fn document(&self, name: &str) -> Result<Document, ReadError> {
-        let key = self
+    pub fn document(&self, record: impl Into<Target>) -> Result<Document, ReadError> {
+        let target = record.into();
+        let key = self.session.resolve(&target)?;
+        self.session
+            .document(&key, Some(self.position), &shown(&target))
+    }
+
+    /// The keys below `parent` in `collection` that existed then, in order of creation.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`] if there never was such a parent; [`ReadError`] if a history cannot be read.
+    pub fn children<P, T: Record>(
+        &self,
+        parent: impl IntoKey<P>,
+        collection: &str,
+    ) -> Result<Vec<Key<T>>, ReadError> {
+        let target = parent.into_target();
+        let parent = self.session.resolve(&target)?;
+        let slots = self
             .session
-            .resolve(&crate::key::Target::Name(name.to_owned()))?;
-        self.session.document(&key, Some(self.position), name)
+            .children(&parent, collection, &|| shown(&target))?;
+        let mut keys = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let key = self.session.local().record_at(slot).key;
+            if self.session.stood_at(&key, self.position)?.is_some() {
+                keys.push(Key::from_raw(key));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The keys of all records of type `T` that were added without a name and existed then, in order of creation.
+    ///
+    /// # Errors
+    /// As [`View::children`]; none before the first commit.
+    pub fn all<T: Record>(&self) -> Result<Vec<Key<T>>, ReadError> {
+        match self.children::<T, T>(Key::from_raw(RecordKey::ROOT), T::NAME) {
+            Err(ReadError::NotFound { .. }) => Ok(Vec::new()),
+            found => found,
+        }
     }
 
     /// The names that begin with `prefix` and stood then, ascending.

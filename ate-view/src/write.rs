@@ -10,7 +10,8 @@ use ate_crypto::Who;
 use crate::error::CommitError;
 use crate::receipt::Receipt;
 use crate::session::Session;
-use crate::transaction::{Access, Transaction};
+use crate::staging::Access;
+use crate::transaction::Transaction;
 
 /// What is left to do when the commit is durable.
 pub(crate) type Finish<T> = Box<dyn FnOnce(Receipt) -> T + Send>;

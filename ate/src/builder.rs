@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ate_chain::{Clock, Committer, Directory, Pending};
 use ate_crypto::{Identity, Random, Seed};
-use ate_log::{FileLog, FileStorage, Log, LogOptions, MemLog, Storage};
+use ate_log::{FileLog, FileStorage, Log, LogOptions, MemLog, OpenError, Storage};
 use parking_lot::Mutex;
 
 use crate::ambient::{StoreThread, SystemClock, SystemRandom};
@@ -162,15 +162,24 @@ impl StoreBuilder {
             });
         }
         // A log without its identity is somebody's loss: a new identity could neither read nor continue it.
-        let has_log = FileLog::open_reader(Arc::new(FileStorage::new(dir))).is_ok();
-        if has_log {
-            return Err(Error::NoIdentity {
-                path: keystore.path().to_owned(),
-            });
+        match FileLog::open_reader(Arc::new(FileStorage::new(dir))) {
+            Err(OpenError::NotFound { .. } | OpenError::NotADirectory { .. }) => {}
+            // Damaged or newer, it is a log all the same.
+            _ => {
+                return Err(Error::NoIdentity {
+                    path: keystore.path().to_owned(),
+                });
+            }
         }
         let seed = Seed::generate(&*self.random);
-        keystore.create(&seed, self.passphrase.as_deref(), &*self.random)?;
-        Ok((Identity::from_seed(&seed), true))
+        match keystore.create(&seed, self.passphrase.as_deref(), &*self.random) {
+            Ok(()) => Ok((Identity::from_seed(&seed), true)),
+            // Another process was faster: it is its identity then.
+            Err(Error::IdentityExists { .. }) => {
+                Ok((keystore.identity(self.passphrase.as_deref())?, false))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn open_log(&self) -> Result<(Arc<dyn Log>, [u8; 16]), Error> {

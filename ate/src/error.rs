@@ -187,7 +187,7 @@ fn read_kind(error: &ReadError) -> ErrorKind {
     match error {
         ReadError::NotFound { .. } => ErrorKind::NotFound,
         ReadError::Schema { .. } => ErrorKind::Rejected,
-        ReadError::Name { .. } => ErrorKind::Limit,
+        ReadError::Name { .. } | ReadError::Collection { .. } => ErrorKind::Limit,
         ReadError::Chain(error) => chain_read_kind(error),
         _ => ErrorKind::Damaged,
     }

@@ -84,7 +84,31 @@ impl Keystore {
             path: dir.to_owned(),
             source,
         })?;
-        self.replace(seed, passphrase, random)
+        // A file of its own name, linked to the final one: of two processes that make an identity at the same moment, one fails.
+        let mut mark = [0; 8];
+        random.fill(&mut mark);
+        let fresh = self
+            .path
+            .with_extension(format!("{:016x}", u64::from_le_bytes(mark)));
+        self.write(&fresh, seed, passphrase, random)?;
+        let linked = fs::hard_link(&fresh, &self.path);
+        let exists =
+            matches!(&linked, Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists);
+        let made = match linked {
+            Err(_) if !exists => fs::rename(&fresh, &self.path), // no links on this file system
+            _ => fs::remove_file(&fresh),
+        };
+        if exists {
+            return Err(Error::IdentityExists {
+                path: self.path.clone(),
+            });
+        }
+        made.map_err(|source| Error::File {
+            doing: "make",
+            path: self.path.clone(),
+            source,
+        })?;
+        self.sync_name()
     }
 
     /// Writes the file anew under another passphrase, or none: the old file or the new one is there after a crash.
@@ -97,23 +121,41 @@ impl Keystore {
         passphrase: Option<&str>,
         random: &dyn Random,
     ) -> Result<(), Error> {
-        let bytes = keystore::lock(seed, passphrase, KdfParams::DEFAULT, random);
         let fresh = self.path.with_extension("new");
+        self.write(&fresh, seed, passphrase, random)?;
+        fs::rename(&fresh, &self.path).map_err(|source| Error::File {
+            doing: "rename",
+            path: fresh,
+            source,
+        })?;
+        self.sync_name()
+    }
+
+    fn write(
+        &self,
+        path: &Path,
+        seed: &Seed,
+        passphrase: Option<&str>,
+        random: &dyn Random,
+    ) -> Result<(), Error> {
+        let bytes = keystore::lock(seed, passphrase, KdfParams::DEFAULT, random);
         let failed = |doing| {
-            let path = fresh.clone();
             move |source| Error::File {
                 doing,
-                path,
+                path: path.to_owned(),
                 source,
             }
         };
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(true);
         ate_log::private_file(&mut options);
-        let mut file = options.open(&fresh).map_err(failed("make"))?;
+        let mut file = options.open(path).map_err(failed("make"))?;
         file.write_all(&bytes).map_err(failed("write"))?;
-        file.sync_all().map_err(failed("sync"))?;
-        fs::rename(&fresh, &self.path).map_err(failed("rename"))?;
+        file.sync_all().map_err(failed("sync"))
+    }
+
+    /// Makes the file's name durable.
+    fn sync_name(&self) -> Result<(), Error> {
         let dir = self.path.parent().unwrap_or_else(|| Path::new("."));
         ate_log::sync_directory(dir).map_err(|source| Error::File {
             doing: "sync",

@@ -42,6 +42,7 @@ pub(crate) struct StoreInner {
 /// A chain that this store holds open.
 pub(crate) struct OpenChain {
     chain: Chain,
+    root: KeyId,
     /// Where the log stood when its state was last put to rest.
     rested: Location,
 }
@@ -251,9 +252,10 @@ impl Store {
             });
         }
         let mut chains = self.0.chains.lock();
+        // New, or written since the directory was read.
         if let Some(open) = chains
             .iter()
-            .find(|open| open.chain.name() == name && open.chain.is_new())
+            .find(|open| open.chain.name() == name && open.root == self.0.identity.id())
         {
             return Ok(open.chain.clone());
         }
@@ -267,6 +269,7 @@ impl Store {
         );
         chains.push(OpenChain {
             chain: chain.clone(),
+            root: self.0.identity.id(),
             rested: self.0.log.start(),
         });
         Ok(chain)
@@ -332,11 +335,11 @@ impl Store {
                 "the names of chain {} did not fit and are read anew",
                 entry.chain
             ));
-            chain.read_names_again();
         }
         chain.local().load()?;
         chains.push(OpenChain {
             chain: chain.clone(),
+            root: entry.root,
             rested,
         });
         Ok(chain)
@@ -413,6 +416,10 @@ impl StoreInner {
             }
             let names = || open.chain.names_at_rest();
             let Some((state, names)) = open.chain.local().at_rest(names) else {
+                self.note(format!(
+                    "no snapshot of chain {} was written: commits were under way",
+                    open.chain.id()
+                ));
                 continue;
             };
             let mut plain =
@@ -440,12 +447,21 @@ impl StoreInner {
             return Ok(());
         }
         *closed = true;
+        let chains: Vec<Chain> = self
+            .chains
+            .lock()
+            .iter()
+            .map(|open| open.chain.clone())
+            .collect();
+        chains.iter().for_each(Chain::settle);
         self.committer.close();
         if !self.log.writable() {
             return Ok(());
         }
-        // A snapshot is a cache: that it could not be written takes nothing away.
-        if let Err(error) = self.put_to_rest() {
+        // A snapshot is a cache: that it could not be written takes nothing away, and memory has no use for one.
+        if self.dir.is_some()
+            && let Err(error) = self.put_to_rest()
+        {
             self.note(format!("no snapshot was written: {error}"));
         }
         Ok(self.log.close()?)
