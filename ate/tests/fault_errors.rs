@@ -9,9 +9,9 @@ mod fault;
 
 use std::sync::Arc;
 
-use ate::log::{Fault, FaultyStorage, Loss, LossyStorage, Storage};
-use ate::{Error, ErrorKind, Json, Store};
-use fault::{Oracle, Session, World, content, is_full};
+use ate::log::{Fault, FaultyStorage, Loss, LossyStorage, MemStorage, Storage};
+use ate::{Depth, Error, ErrorKind, Json, Store};
+use fault::{Content, Oracle, Session, World, content, is_full};
 
 /// What became of the runs.
 #[derive(Default, Debug)]
@@ -228,4 +228,61 @@ fn a_disk_that_is_full_for_a_while_refuses_and_goes_on() {
     let world = World::new();
     let refused = (1..=8).filter(|nth| full_for_a_while(&world, *nth)).count();
     assert!((1..8).contains(&refused), "{refused} of 8 refused");
+}
+
+/// Everything in the store, or the first error.
+fn read_all(store: &Store) -> Result<Vec<(String, Content)>, Error> {
+    let chains = store.chains()?;
+    let read = |info: ate::ChainInfo| {
+        let chain = store.existing_chain(&info.name).wait()?;
+        Ok((info.name, content(&chain)?))
+    };
+    chains.into_iter().map(read).collect()
+}
+
+#[test]
+fn a_read_that_fails_is_neither_damage_nor_absence() {
+    let world = World::new();
+    let disk = MemStorage::new();
+    let mut session = Session::new(&world, Arc::new(disk.clone()));
+    session.run().expect("nothing stands in the way");
+    let image = disk.image();
+    let read = |storage: &FaultyStorage, is_reader: bool| {
+        let builder = world.builder(Arc::new(storage.clone())).must_exist();
+        let builder = if is_reader {
+            builder.read_only()
+        } else {
+            builder
+        };
+        let store = builder.open().wait()?;
+        let shown = read_all(&store)?;
+        let chains = store.chains()?;
+        let verified: Vec<_> = chains
+            .iter()
+            .map(|info| store.verify(&info.id, Depth::Deep, |_| {}))
+            .collect::<Result<_, _>>()?;
+        Ok::<_, Error>((shown, verified))
+    };
+    let fresh = || FaultyStorage::new(Arc::new(MemStorage::from_image(image.clone())));
+    for is_reader in [true, false] {
+        let quiet = fresh();
+        let expected = read(&quiet, is_reader).expect("nothing stands in the way");
+        let mut failed = 0;
+        for call in 1..=quiet.calls() {
+            let storage = fresh();
+            storage.fail_once(call, Fault::Io);
+            match read(&storage, is_reader) {
+                Ok(shown) => assert_eq!(shown, expected, "call {call}, reader: {is_reader}"),
+                Err(error) => {
+                    assert_eq!(
+                        error.kind(),
+                        ErrorKind::Io,
+                        "call {call}, reader: {is_reader}: {error:?}"
+                    );
+                    failed += 1;
+                }
+            }
+        }
+        assert!(failed > 20, "only {failed} failures were noticed");
+    }
 }

@@ -281,28 +281,7 @@ impl Life {
             "export",
             self.ate(program).args(["export", CHAIN]).output()?,
         )?;
-        let found: Vec<&str> = export.lines().collect();
-        ensure!(
-            found.len() as u64 >= self.acknowledged,
-            "{} records are acknowledged, {} are there",
-            self.acknowledged,
-            found.len()
-        );
-        ensure!(
-            found.len() <= input.len(),
-            "{} records of {} are there",
-            found.len(),
-            input.len()
-        );
-        if let Some(line) = (0..found.len()).find(|&line| found[line] != input[line]) {
-            bail!("record {line} came back as `{}`", found[line]);
-        }
-        ensure!(
-            (found.len() as u64).is_multiple_of(PER_COMMIT),
-            "{} records: a commit is there in part",
-            found.len()
-        );
-        Ok(found.len() as u64)
+        compare(&export, input, self.acknowledged)
     }
 
     fn ate(&self, program: &Path) -> Command {
@@ -315,6 +294,29 @@ impl Life {
             .stdin(Stdio::null());
         command
     }
+}
+
+/// An export is a prefix of the input that ends with a whole commit and holds what was acknowledged; returns its records.
+fn compare(export: &str, input: &[String], acknowledged: u64) -> Result<u64> {
+    let found: Vec<&str> = export.lines().collect();
+    let count = found.len() as u64;
+    ensure!(
+        count >= acknowledged,
+        "{acknowledged} records are acknowledged, {count} are there"
+    );
+    ensure!(
+        found.len() <= input.len(),
+        "{count} records of {} are there",
+        input.len()
+    );
+    if let Some(line) = (0..found.len()).find(|&line| found[line] != input[line]) {
+        bail!("record {line} came back as `{}`", found[line]);
+    }
+    ensure!(
+        count.is_multiple_of(PER_COMMIT),
+        "{count} records: a commit is there in part"
+    );
+    Ok(count)
 }
 
 fn text(what: &str, output: Output) -> Result<String> {
@@ -380,6 +382,18 @@ mod tests {
             "ack 3 999999999",
         ] {
             assert!(life.take(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_lost_torn_or_changed_is_noticed() {
+        let input: Vec<String> = (0..20).map(record).collect();
+        let export = |range: std::ops::Range<usize>| input[range].join("\n");
+        assert_eq!(compare(&export(0..10), &input, 10).expect("all there"), 10);
+        assert_eq!(compare(&export(0..15), &input, 10).expect("one more"), 15);
+        let changed = export(0..10).replace("\"id\": 3", "\"id\": 4");
+        for bad in [export(0..5), export(0..13), export(1..16), changed] {
+            assert!(compare(&bad, &input, 10).is_err(), "{bad}");
         }
     }
 

@@ -32,7 +32,8 @@ impl Window {
         if !held {
             let wanted = need.max(CHUNK_BYTES.min(limit.saturating_sub(at) as usize));
             if self.bytes.len() < wanted {
-                self.bytes.resize(wanted, 0);
+                // Nothing of the old bytes is needed, and fresh zeros come from the system.
+                self.bytes = vec![0; wanted];
             }
             self.filled = 0;
             self.start = at;

@@ -48,14 +48,17 @@ impl World {
 
     /// Opens a store over `storage` as Anna.
     pub(crate) fn open(&self, storage: Arc<dyn Storage>) -> Result<Store, Error> {
+        self.builder(storage).open().wait()
+    }
+
+    /// What [`World::open`] opens, for further wishes.
+    pub(crate) fn builder(&self, storage: Arc<dyn Storage>) -> ate::StoreBuilder {
         let seed = self.seed.fetch_add(1, Ordering::Relaxed);
         Store::builder("never-touched")
             .identity(self.anna.clone())
             .storage(storage)
             .clock(Arc::new(Ticks(AtomicU64::new(1_700_000_000_000))))
             .random(Arc::new(SeededRandom::new(seed)))
-            .open()
-            .wait()
     }
 
     /// Every run draws the same numbers again.
