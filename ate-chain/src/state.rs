@@ -99,6 +99,8 @@ pub(crate) struct State {
     pub(crate) lanes: Layered<(KeyId, LaneId), Lane>,
     pub(crate) lane_books: Layered<KeyId, Arc<LaneBook>>,
     pub(crate) live: u64,
+    /// The parent looked up last. Rows never move.
+    last_parent: (RecordKey, Slot),
 }
 
 /// A commit's place in the order, before it is durable.
@@ -130,6 +132,7 @@ impl State {
             lanes: Layered::default(),
             lane_books: Layered::default(),
             live: 0,
+            last_parent: (RecordKey::ROOT, 0),
         }
     }
 
@@ -332,13 +335,12 @@ impl State {
                 slot
             }
             None => {
-                row.parent = if key == RecordKey::ROOT {
-                    0
-                } else {
-                    self.table
-                        .slot(&pending.parent)
-                        .expect("parents precede children")
-                };
+                // Siblings come in runs, and the root record is in row 0, its own parent.
+                if self.last_parent.0 != pending.parent {
+                    let slot = self.table.slot(&pending.parent);
+                    self.last_parent = (pending.parent, slot.expect("parents precede children"));
+                }
+                row.parent = self.last_parent.1;
                 self.table.push(row)
             }
         }
