@@ -221,7 +221,7 @@ pub enum ReadError {
         epoch: u32,
     },
     /// Stored bytes do not match what was signed.
-    #[error("damaged at {at:?}: {why}")]
+    #[error("damaged at {at}: {why}")]
     Damaged {
         /// Where.
         at: Location,
@@ -238,7 +238,7 @@ pub enum ReadError {
 #[non_exhaustive]
 pub enum OpenError {
     /// A frame does not decode.
-    #[error("chain {chain}: bad bytes at {at:?}")]
+    #[error("chain {chain}: bad bytes at {at}")]
     Format {
         /// Chain.
         chain: ChainId,
@@ -248,7 +248,7 @@ pub enum OpenError {
         source: FormatError,
     },
     /// A commit that the rules refuse stands in the log.
-    #[error("chain {chain}: commit {seq} at {at:?} is invalid")]
+    #[error("chain {chain}: commit {seq} at {at} is invalid")]
     Invalid {
         /// Chain.
         chain: ChainId,
@@ -260,7 +260,7 @@ pub enum OpenError {
         source: Reject,
     },
     /// A proof, hash or number does not fit.
-    #[error("chain {chain}: {why} at commit {seq}, {at:?}")]
+    #[error("chain {chain}: {why} at commit {seq}, {at}")]
     Damaged {
         /// Chain.
         chain: ChainId,

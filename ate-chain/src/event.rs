@@ -336,24 +336,8 @@ impl Change {
                 version.encode(out);
             }
             Self::Introduce(who) => out.extend_from_slice(&who.to_bytes()),
-            Self::Grant(grant) => {
-                out.extend_from_slice(&grant.scope.0);
-                put_varint(out, grant.epoch.into());
-                out.extend_from_slice(&grant.recipient.0);
-                out.push(0);
-                out.extend_from_slice(&grant.ct);
-                out.extend_from_slice(&grant.sealed);
-            }
-            Self::Rotate(rotate) => {
-                out.extend_from_slice(&rotate.scope.0);
-                put_varint(out, rotate.epoch.into());
-                out.extend_from_slice(&rotate.commitment.0);
-                out.push(rotate.link.is_some().into());
-                rotate
-                    .link
-                    .iter()
-                    .for_each(|link| out.extend_from_slice(link));
-            }
+            Self::Grant(grant) => grant.encode(out),
+            Self::Rotate(rotate) => rotate.encode(out),
         }
     }
 
@@ -384,51 +368,8 @@ impl Change {
                 supersedes: Ref::decode(reader)?,
             },
             4 => Self::Introduce(decode_who(reader)?),
-            5 => {
-                let (scope, epoch, recipient) = (
-                    RecordKey(reader.array()?),
-                    reader.varint32()?,
-                    KeyId(reader.array()?),
-                );
-                match reader.u8()? {
-                    0 => Self::Grant(Box::new(Grant {
-                        scope,
-                        epoch,
-                        recipient,
-                        ct: reader.array()?,
-                        sealed: reader.array()?,
-                    })),
-                    kind => {
-                        return Err(FormatError::Unknown {
-                            what: "wrap kind",
-                            got: kind.into(),
-                        });
-                    }
-                }
-            }
-            6 => {
-                let (scope, epoch, commitment) = (
-                    RecordKey(reader.array()?),
-                    reader.varint32()?,
-                    Hash(reader.array()?),
-                );
-                let link = match reader.u8()? {
-                    0 => None,
-                    1 => Some(reader.array()?),
-                    kind => {
-                        return Err(FormatError::Unknown {
-                            what: "history kind",
-                            got: kind.into(),
-                        });
-                    }
-                };
-                Self::Rotate(Box::new(Rotate {
-                    scope,
-                    epoch,
-                    commitment,
-                    link,
-                }))
-            }
+            5 => Self::Grant(Box::new(Grant::decode(reader)?)),
+            6 => Self::Rotate(Box::new(Rotate::decode(reader)?)),
             7 => Self::Require {
                 key: RecordKey(reader.array()?),
                 version: Ref::decode(reader)?,
@@ -440,6 +381,74 @@ impl Change {
                     got: kind.into(),
                 });
             }
+        })
+    }
+}
+
+impl Grant {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.scope.0);
+        put_varint(out, self.epoch.into());
+        out.extend_from_slice(&self.recipient.0);
+        out.push(0);
+        out.extend_from_slice(&self.ct);
+        out.extend_from_slice(&self.sealed);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let (scope, epoch, recipient) = (
+            RecordKey(reader.array()?),
+            reader.varint32()?,
+            KeyId(reader.array()?),
+        );
+        match reader.u8()? {
+            0 => Ok(Self {
+                scope,
+                epoch,
+                recipient,
+                ct: reader.array()?,
+                sealed: reader.array()?,
+            }),
+            kind => Err(FormatError::Unknown {
+                what: "wrap kind",
+                got: kind.into(),
+            }),
+        }
+    }
+}
+
+impl Rotate {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.scope.0);
+        put_varint(out, self.epoch.into());
+        out.extend_from_slice(&self.commitment.0);
+        out.push(self.link.is_some().into());
+        self.link
+            .iter()
+            .for_each(|link| out.extend_from_slice(link));
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let (scope, epoch, commitment) = (
+            RecordKey(reader.array()?),
+            reader.varint32()?,
+            Hash(reader.array()?),
+        );
+        let link = match reader.u8()? {
+            0 => None,
+            1 => Some(reader.array()?),
+            kind => {
+                return Err(FormatError::Unknown {
+                    what: "history kind",
+                    got: kind.into(),
+                });
+            }
+        };
+        Ok(Self {
+            scope,
+            epoch,
+            commitment,
+            link,
         })
     }
 }

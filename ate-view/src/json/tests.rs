@@ -1,3 +1,5 @@
+//! What JSON text is accepted, what it means, and where the others are wrong.
+
 use super::*;
 
 fn check_error(text: &str, position: (u64, u64, u64), fault: &str) {
