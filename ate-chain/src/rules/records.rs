@@ -7,7 +7,7 @@ use crate::error::Reject;
 use crate::event::Change;
 use crate::ids::{RecordKey, Ref, SchemaTag};
 use crate::policy::{ReadPolicy, WritePolicy};
-use crate::state::Found;
+use crate::state::{Found, State};
 use crate::table::flag;
 
 use super::places::Place;
@@ -188,14 +188,7 @@ impl<'s> Check<'s> {
             }
             self.sealed_under(above)?;
         }
-        let write = match &event.head.write {
-            None => found.write(state).map(|write| Arc::new(write.clone())),
-            Some(WritePolicy::Inherit) if key == RecordKey::ROOT => {
-                return Err(invalid("the root record cannot inherit"));
-            }
-            Some(WritePolicy::Inherit) => None,
-            Some(write) => Some(Arc::new(write.clone())),
-        };
+        let write = updated_policy(state, key, event, &found)?;
         self.effects.authority_changed |= event.head.write.is_some();
         if event.head.read.is_some() {
             // The resolved parent may hang below this record.
@@ -287,4 +280,21 @@ impl<'s> Check<'s> {
         self.effects.rows.push((key, row));
         Ok(())
     }
+}
+
+/// The write policy that an update leaves a record with.
+fn updated_policy(
+    state: &State,
+    key: RecordKey,
+    event: &Event,
+    found: &Found<'_>,
+) -> Result<Option<Arc<WritePolicy>>, Reject> {
+    Ok(match &event.head.write {
+        None => found.write(state).map(|write| Arc::new(write.clone())),
+        Some(WritePolicy::Inherit) if key == RecordKey::ROOT => {
+            return Err(invalid("the root record cannot inherit"));
+        }
+        Some(WritePolicy::Inherit) => None,
+        Some(write) => Some(Arc::new(write.clone())),
+    })
 }
