@@ -272,11 +272,7 @@ impl<'a> Replay<'a> {
     }
 
     /// The commit of the next frame, with its heads and metas: an open proof names it, and every hash of the load's depth holds.
-    fn verified<'f>(
-        &self,
-        state: &State,
-        frame: &Frame<'f>,
-    ) -> Result<(Commit<Verified>, &'f [u8], &'f [u8]), OpenError> {
+    fn verified<'f>(&self, state: &State, frame: &Frame<'f>) -> Result<Parted<'f>, OpenError> {
         let damaged = |why| self.damaged(state, frame.at, why);
         if frame.number != state.next_seq() {
             return Err(damaged("commits are missing or out of order"));
@@ -431,6 +427,9 @@ pub(crate) fn replay(
         }
     }
 }
+
+/// A commit whose hashes hold, with frame parts 0 and 1.
+type Parted<'f> = (Commit<Verified>, &'f [u8], &'f [u8]);
 
 /// A commit that was judged, until its signature is verified.
 struct Held {
