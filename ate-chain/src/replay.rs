@@ -241,39 +241,11 @@ impl<'a> Replay<'a> {
         if frame.number != seq {
             return Err(self.damaged(state, frame.at, "commits are missing or out of order"));
         }
-        let too_short = || OpenError::Damaged {
-            chain: self.chain,
-            seq,
-            at: frame.at,
-            why: "a commit frame has two parts and its bodies",
+        let (Some(heads), Some(metas)) = (frame.part(PART_HEADS), frame.part(PART_METAS)) else {
+            let why = "a commit frame has two parts and its bodies";
+            return Err(self.damaged(state, frame.at, why));
         };
-        let (heads, metas) = (
-            frame.part(PART_HEADS).ok_or_else(too_short)?,
-            frame.part(PART_METAS).ok_or_else(too_short)?,
-        );
-        let under = if seq == 0 {
-            ChainId::UNBORN
-        } else {
-            self.chain
-        };
-        let commit = Commit::decode(&under, heads).map_err(|source| OpenError::Format {
-            chain: self.chain,
-            at: frame.at,
-            source,
-        })?;
-        self.check_proved(
-            state,
-            &commit.id,
-            &commit.head.author,
-            &commit.head.lane,
-            frame.at,
-        )?;
-        let bodies = self.depth != Depth::Heads;
-        let mut parts = frame.parts().skip(PART_CONTENTS);
-        let contents = |_: usize| parts.next().map(|(_, bytes)| bytes);
-        let commit = commit
-            .verify(metas, contents, bodies)
-            .map_err(|why| self.damaged(state, frame.at, why))?;
+        let commit = self.verified(state, frame, heads, metas)?;
         if seq == 0 {
             self.genesis(state, &commit, frame.at)?;
         }
@@ -300,23 +272,60 @@ impl<'a> Replay<'a> {
         if let Some(open) = &mut self.open {
             open.commits.next();
         }
-        self.proved.commits += 1;
-        self.proved.events += commit.events.len() as u64;
-        if bodies {
-            let body_bytes = commit
-                .events
-                .iter()
-                .flat_map(|event| [event.head.meta, event.head.content])
-                .flatten();
-            let (count, bytes) = body_bytes.fold((0, 0), |(count, bytes), body| {
-                (count + 1, bytes + u64::from(body.bytes))
-            });
-            self.proved.bodies += count;
-            self.proved.body_bytes += bytes;
-        }
+        self.count(&commit);
         confirm(state, commit, heads, metas, &placed);
         (self.progress)(&self.proved);
         Ok(())
+    }
+
+    /// The commit of a frame: an open proof names it, and every hash that the depth of the load asks for holds.
+    fn verified(
+        &self,
+        state: &State,
+        frame: &Frame<'_>,
+        heads: &[u8],
+        metas: &[u8],
+    ) -> Result<Commit<Verified>, OpenError> {
+        let under = if frame.number == 0 {
+            ChainId::UNBORN
+        } else {
+            self.chain
+        };
+        let commit = Commit::decode(&under, heads).map_err(|source| OpenError::Format {
+            chain: self.chain,
+            at: frame.at,
+            source,
+        })?;
+        self.check_proved(
+            state,
+            &commit.id,
+            &commit.head.author,
+            &commit.head.lane,
+            frame.at,
+        )?;
+        let mut parts = frame.parts().skip(PART_CONTENTS);
+        let contents = |_: usize| parts.next().map(|(_, bytes)| bytes);
+        commit
+            .verify(metas, contents, self.depth != Depth::Heads)
+            .map_err(|why| self.damaged(state, frame.at, why))
+    }
+
+    /// Adds a commit that was judged to what was proved.
+    fn count(&mut self, commit: &Commit<Verified>) {
+        self.proved.commits += 1;
+        self.proved.events += commit.events.len() as u64;
+        if self.depth == Depth::Heads {
+            return;
+        }
+        let bodies = commit
+            .events
+            .iter()
+            .flat_map(|event| [event.head.meta, event.head.content])
+            .flatten();
+        for body in bodies {
+            self.proved.bodies += 1;
+            self.proved.body_bytes += u64::from(body.bytes);
+        }
     }
 
     /// The commit is the next one that the open proof names, by its author and lane.
