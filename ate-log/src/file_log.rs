@@ -265,16 +265,14 @@ impl Log for FileLog {
             } else {
                 self.segments.sealed(at.file)
             };
-            let corrupt = |offset, damage| ReadError::Corrupt {
-                at: Location {
-                    file: at.file,
-                    offset,
-                },
-                damage,
-            };
             let limit = match limit {
                 Some(limit) if at.offset <= limit => limit,
-                _ => return Err(corrupt(at.offset, Damage::FrameHeader)),
+                _ => {
+                    return Err(ReadError::Corrupt {
+                        at,
+                        damage: Damage::FrameHeader,
+                    });
+                }
             };
             let file = self.segments.handle(at.file)?;
             let binding = Binding::new(self.segments.log_id(), at.file);
@@ -285,39 +283,8 @@ impl Log for FileLog {
                 limit,
                 window,
             );
-            loop {
-                let place = walker.at;
-                let io = |source| ReadError::Io {
-                    doing: "read",
-                    name: segment_name(at.file),
-                    source,
-                };
-                match walker.step().map_err(io)? {
-                    Step::End => break,
-                    Step::Short => return Err(corrupt(place, Damage::SegmentShort)),
-                    Step::Bad(bad) => return Err(corrupt(place, bad.damage)),
-                    Step::Frame {
-                        at: offset,
-                        header,
-                        bytes,
-                    } => {
-                        let at = Location {
-                            file: at.file,
-                            offset,
-                        };
-                        let kind = match header.meaning() {
-                            Ok(Meaning::Mark) => continue,
-                            Ok(Meaning::Shown(kind)) => kind,
-                            Err((kind, flags)) => {
-                                return Err(ReadError::UnknownFrame { at, kind, flags });
-                            }
-                        };
-                        let frame = view(at, &header, kind, bytes);
-                        if visit(frame).is_break() {
-                            return Ok(frame.next);
-                        }
-                    }
-                }
+            if let ControlFlow::Break(next) = show_rest(&mut walker, at.file, visit)? {
+                return Ok(next);
             }
             window = walker.into_window();
             at = Location {
@@ -376,6 +343,44 @@ impl Log for FileLog {
             Ok(self.durable_cursor())
         } else {
             self.observe()
+        }
+    }
+}
+
+/// Shows every frame that is left to `walker` in segment `number`; breaks with the place after the frame at which `visit` did.
+fn show_rest(
+    walker: &mut Walker,
+    number: u32,
+    visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
+) -> Result<ControlFlow<Cursor>, ReadError> {
+    let io = |source| ReadError::Io {
+        doing: "read",
+        name: segment_name(number),
+        source,
+    };
+    loop {
+        let at = Location {
+            file: number,
+            offset: walker.at,
+        };
+        let corrupt = |damage| ReadError::Corrupt { at, damage };
+        match walker.step().map_err(io)? {
+            Step::End => return Ok(ControlFlow::Continue(())),
+            Step::Short => return Err(corrupt(Damage::SegmentShort)),
+            Step::Bad(bad) => return Err(corrupt(bad.damage)),
+            Step::Frame { header, bytes, .. } => {
+                let kind = match header.meaning() {
+                    Ok(Meaning::Mark) => continue,
+                    Ok(Meaning::Shown(kind)) => kind,
+                    Err((kind, flags)) => {
+                        return Err(ReadError::UnknownFrame { at, kind, flags });
+                    }
+                };
+                let frame = view(at, &header, kind, bytes);
+                if visit(frame).is_break() {
+                    return Ok(ControlFlow::Break(frame.next));
+                }
+            }
         }
     }
 }
