@@ -2,7 +2,7 @@
 
 use super::{
     FileLog, LogOptions, draft,
-    recovery::{Verdict, judge},
+    recovery::{Tail, Verdict, judge},
     segments::Segments,
     writer::{SEGMENT_BYTES_MAX, Writer},
 };
@@ -116,27 +116,7 @@ impl FileLog {
         numbers: &[u32],
     ) -> Result<Self, OpenError> {
         let segments = Segments::load(&storage, numbers)?;
-        for number in segments.first()..segments.newest() {
-            let name = segment_name(number);
-            let size = storage.size(&name).map_err(|source| OpenError::Io {
-                doing: "measure",
-                name,
-                source,
-            })?;
-            if segments
-                .sealed(number)
-                .is_some_and(|sealed| size < u64::from(sealed))
-            {
-                let at = Location {
-                    file: number,
-                    offset: size as u32,
-                };
-                return Err(OpenError::Corrupt {
-                    at,
-                    damage: Damage::SegmentShort,
-                });
-            }
-        }
+        check_sealed_sizes(&*storage, &segments)?;
         let number = segments.newest();
         let name = segment_name(number);
         let file = storage
@@ -156,26 +136,12 @@ impl FileLog {
                 damage,
             });
         }
-        let failed = |doing| {
-            let name = &name;
-            move |source| OpenError::Io {
-                doing,
-                name: name.clone(),
-                source,
-            }
-        };
-        if tail.verdict == Verdict::Torn {
-            // Rolling would do it too; done first, its space is there for the new segment.
-            file.truncate(u64::from(tail.end))
-                .map_err(failed("cut the torn tail of"))?;
-        }
-        rewrite(&*file, tail.proven, tail.end).map_err(failed("rewrite the tail of"))?;
-        file.sync_data().map_err(failed("sync"))?;
-        // The name of the newest segment may be one that a failed sync left undecided.
-        storage
-            .sync_dir()
-            .map_err(failed("sync the directory of"))?;
-        let length = file.length().map_err(failed("measure"))?;
+        settle_tail(&*storage, &*file, &name, &tail)?;
+        let length = file.length().map_err(|source| OpenError::Io {
+            doing: "measure",
+            name: name.clone(),
+            source,
+        })?;
         let size = length.min(u64::from(SEGMENT_BYTES_MAX.max(tail.end))) as u32;
         let writer = Writer {
             file,
@@ -204,6 +170,56 @@ impl FileLog {
         }
         Ok(log)
     }
+}
+
+/// No sealed segment is shorter than the one after it says.
+fn check_sealed_sizes(storage: &dyn Storage, segments: &Segments) -> Result<(), OpenError> {
+    for number in segments.first()..segments.newest() {
+        let name = segment_name(number);
+        let size = storage.size(&name).map_err(|source| OpenError::Io {
+            doing: "measure",
+            name,
+            source,
+        })?;
+        if segments
+            .sealed(number)
+            .is_some_and(|sealed| size < u64::from(sealed))
+        {
+            return Err(OpenError::Corrupt {
+                at: Location {
+                    file: number,
+                    offset: size as u32,
+                },
+                damage: Damage::SegmentShort,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Makes what the newest segment holds durable up to its last valid frame, and cuts off a torn tail.
+fn settle_tail(
+    storage: &dyn Storage,
+    file: &dyn StorageFile,
+    name: &str,
+    tail: &Tail,
+) -> Result<(), OpenError> {
+    let failed = |doing| {
+        move |source| OpenError::Io {
+            doing,
+            name: name.to_owned(),
+            source,
+        }
+    };
+    if tail.verdict == Verdict::Torn {
+        // Rolling would do it too; done first, its space is there for the new segment.
+        file.truncate(u64::from(tail.end))
+            .map_err(failed("cut the torn tail of"))?;
+    }
+    rewrite(file, tail.proven, tail.end).map_err(failed("rewrite the tail of"))?;
+    file.sync_data().map_err(failed("sync"))?;
+    // The name of the newest segment may be one that a failed sync left undecided.
+    storage.sync_dir().map_err(failed("sync the directory of"))
 }
 
 /// Writes the bytes of a range again as they are.
