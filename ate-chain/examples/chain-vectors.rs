@@ -66,6 +66,14 @@ fn at(local: &Local, key: &RecordKey) -> Result<Ref, Box<dyn Error>> {
     ))
 }
 
+/// The records that the commits are about.
+struct Records {
+    first: RecordKey,
+    unnamed: RecordKey,
+    private: RecordKey,
+    public: RecordKey,
+}
+
 /// Commits with every kind of event; the names given.
 fn write(
     local: &Arc<Local>,
@@ -73,6 +81,26 @@ fn write(
     root: &Author,
     ann: &Author,
 ) -> Result<Vec<Value>, Box<dyn Error>> {
+    let records = create(local, root, ann)?;
+    pipeline(local, other, root, records.private)?;
+    change(local, root, ann, &records)?;
+    let named = [
+        (ROOT, "schema", "text"),
+        (ROOT, "notes", "first"),
+        (ROOT, "notes", "private"),
+        (ROOT, "notes", "öffentlich"),
+        (records.private, "notes", "pipelined"),
+        (records.private, "schema", "text"),
+        (records.public, "schema", "text"),
+    ];
+    named
+        .iter()
+        .map(|(parent, collection, name)| describe(local, root, parent, collection, name))
+        .collect()
+}
+
+/// One commit that introduces and grants, and makes records with and without names, policies and scopes of their own.
+fn create(local: &Arc<Local>, root: &Author, ann: &Author) -> Result<Records, Box<dyn Error>> {
     let with = |readers| CreateOptions {
         readers: Some(readers),
         ..CreateOptions::default()
@@ -99,7 +127,7 @@ fn write(
         ROOT,
         Some("private"),
         "for two",
-        with(Readers::Only(vec![ann_who.clone()])),
+        with(Readers::Only(vec![ann_who])),
     )?;
     define(&mut draft, private)?;
     let public = add(
@@ -111,8 +139,22 @@ fn write(
     )?;
     define(&mut draft, public)?;
     local.commit(draft)?.wait()?;
+    Ok(Records {
+        first,
+        unnamed,
+        private,
+        public,
+    })
+}
 
-    // Two commits of this chain under one proof, the second on the first before either is confirmed, and one of another chain in the same batch.
+/// Two commits of this chain under one proof, the second on the first before either is confirmed, and one of another chain in the same batch; then
+/// commits that are refused.
+fn pipeline(
+    local: &Arc<Local>,
+    other: &Arc<Local>,
+    root: &Author,
+    private: RecordKey,
+) -> Result<(), Box<dyn Error>> {
     let mut draft = Draft::new(root.clone());
     let pipelined = add(
         &mut draft,
@@ -128,17 +170,11 @@ fn write(
     one.wait()?;
     beside.wait()?;
     let mut draft = Draft::new(root.clone());
-    draft.update(
-        pipelined,
-        Ref::Lane {
-            number: 3,
-            event: 0,
-        },
-        &schema(),
-        b"2".to_vec(),
-        None,
-        None,
-    )?;
+    let supersedes = Ref::Lane {
+        number: 3,
+        event: 0,
+    };
+    draft.update(pipelined, supersedes, &schema(), b"2".to_vec(), None, None)?;
     let two = local.commit(draft)?;
     let mut draft = Draft::new(root.clone());
     draft.require(pipelined, at(local, &pipelined)?);
@@ -150,51 +186,56 @@ fn write(
     two.wait()?;
     assert!(refused.wait().is_err());
     assert!(three?.wait().is_err());
+    Ok(())
+}
 
+/// New keys with and without history, an update, a removal, and preconditions, of which one commit has nothing else.
+fn change(
+    local: &Arc<Local>,
+    root: &Author,
+    ann: &Author,
+    records: &Records,
+) -> Result<(), Box<dyn Error>> {
     let mut draft = Draft::new(root.clone());
-    draft.rotate(ROOT, vec![ann_who], true)?;
-    draft.rotate(private, Vec::new(), false)?;
+    draft.rotate(ROOT, vec![ann.identity().who().clone()], true)?;
+    draft.rotate(records.private, Vec::new(), false)?;
     draft.update(
-        first,
-        at(local, &first)?,
+        records.first,
+        at(local, &records.first)?,
         &schema(),
         b"hello again".to_vec(),
         Some(WritePolicy::Key(root.id())),
         None,
     )?;
-    draft.remove(unnamed, at(local, &unnamed)?);
-    draft.require(public, at(local, &public)?);
+    draft.remove(records.unnamed, at(local, &records.unnamed)?);
+    draft.require(records.public, at(local, &records.public)?);
     local.commit(draft)?.wait()?;
     let mut draft = Draft::new(ann.clone());
     draft.require(RecordKey([9; 16]), Ref::Absent);
-    draft.require(first, at(local, &first)?);
+    draft.require(records.first, at(local, &records.first)?);
     local.commit(draft)?.wait()?;
+    Ok(())
+}
 
-    let named = [
-        (ROOT, "schema", "text"),
-        (ROOT, "notes", "first"),
-        (ROOT, "notes", "private"),
-        (ROOT, "notes", "öffentlich"),
-        (private, "notes", "pipelined"),
-        (private, "schema", "text"),
-        (public, "schema", "text"),
-    ];
-    named
-        .into_iter()
-        .map(|(parent, collection, name)| {
-            let (scope, name_key) = root.name_key_below(&parent)?;
-            let key = root.named_key(&parent, collection, name)?;
-            let record = local.record(&key).ok_or("the record is there")?;
-            let content = local.open_content(root, &key)?;
-            Ok(json!({
-                "parent": hex(&parent.0), "collection": collection, "name": name, "name_scope": hex(&scope.0),
-                "collection_tag": hex(&name_key.collection_tag(collection)),
-                "token": hex(&name_key.token(&parent.0, collection, name)),
-                "key": hex(&key.0), "version": record.version.to_string(), "schema_tag": hex(&content.schema.0),
-                "sealed_scope": hex(&record.sealed.0.0), "sealed_epoch": record.sealed.1, "content": hex(&content.content),
-            }))
-        })
-        .collect()
+/// What follows from a name: tag, token, key and, in the end, the content.
+fn describe(
+    local: &Arc<Local>,
+    root: &Author,
+    parent: &RecordKey,
+    collection: &str,
+    name: &str,
+) -> Result<Value, Box<dyn Error>> {
+    let (scope, name_key) = root.name_key_below(parent)?;
+    let key = root.named_key(parent, collection, name)?;
+    let record = local.record(&key).ok_or("the record is there")?;
+    let content = local.open_content(root, &key)?;
+    Ok(json!({
+        "parent": hex(&parent.0), "collection": collection, "name": name, "name_scope": hex(&scope.0),
+        "collection_tag": hex(&name_key.collection_tag(collection)),
+        "token": hex(&name_key.token(&parent.0, collection, name)),
+        "key": hex(&key.0), "version": record.version.to_string(), "schema_tag": hex(&content.schema.0),
+        "sealed_scope": hex(&record.sealed.0.0), "sealed_epoch": record.sealed.1, "content": hex(&content.content),
+    }))
 }
 
 /// The keys of every scope and epoch, from the grants and from what is public.
