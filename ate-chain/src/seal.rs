@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ate_crypto::merkle::{RootBuilder, leaf_hash};
 use ate_crypto::{
-    Hash, Identity, LinkInfo, Part, PartAt, PartContext, Random, Salt, SealKey, Suite, WrapInfo,
-    sha256, wrap_keys,
+    Hash, Identity, LinkInfo, Part, PartAt, PartContext, Random, Salt, SealKey, Suite, Who,
+    WrapInfo, sha256, wrap_keys,
 };
 
 use crate::codec::put_varint;
@@ -117,6 +117,22 @@ impl Sealed {
             contents,
             content_bytes,
         }
+    }
+}
+
+impl Placing {
+    /// The parts of the commit's frame.
+    pub(crate) fn parts(&self) -> Vec<&[u8]> {
+        let mut parts = Vec::with_capacity(2 + self.content_bytes.len());
+        parts.push(self.heads.as_slice());
+        parts.push(self.metas.as_slice());
+        let mut rest = self.contents.as_slice();
+        for &bytes in &self.content_bytes {
+            let (content, after) = rest.split_at(bytes as usize);
+            parts.push(content);
+            rest = after;
+        }
+        parts
     }
 }
 
@@ -400,44 +416,60 @@ impl<'a> Sealer<'a> {
             Intent::Require { key, version } => (false, Change::Require { key, version }),
             Intent::Introduce(who) => (false, Change::Introduce(who)),
             Intent::Grant { scope, to } => {
-                let keys = draft.keys_of(scope)?;
-                let info = WrapInfo {
-                    chain: &self.chain.0,
-                    scope: &scope.0,
-                    epoch: keys.epoch,
-                    recipient: &to.id(),
-                };
-                let wrapped = wrap_keys(&to, &info, &keys.read, &keys.name)
-                    .map_err(|_| SealError::Recipient { recipient: to.id() })?;
-                let grant = Grant {
-                    scope,
-                    epoch: keys.epoch,
-                    recipient: to.id(),
-                    ct: wrapped.ct,
-                    sealed: wrapped.sealed,
-                };
+                let grant = self.grant(scope, &to, draft)?;
                 (false, Change::Grant(Box::new(grant)))
             }
             Intent::Rotate { scope, link } => {
                 let keys = draft.keys_of(scope)?.clone();
-                let old = self
-                    .keyring
-                    .read_key(draft.author().local(), &scope, keys.epoch - 1)?;
-                let info = LinkInfo {
-                    chain: &self.chain.0,
-                    scope: &scope.0,
-                    epoch: keys.epoch,
-                };
-                let link = link.then(|| keys.read.link_seal(&info, &old));
-                self.made.push((scope, keys.clone()));
-                let rotate = Rotate {
-                    scope,
-                    epoch: keys.epoch,
-                    commitment: keys.read.scope_commitment(),
-                    link,
-                };
+                let rotate = self.rotate(scope, link, &keys, draft)?;
+                self.made.push((scope, keys));
                 (false, Change::Rotate(Box::new(rotate)))
             }
+        })
+    }
+
+    /// The keys of `scope`, wrapped for a reader.
+    fn grant(&self, scope: RecordKey, to: &Who, draft: &mut Draft) -> Result<Grant, SealError> {
+        let keys = draft.keys_of(scope)?;
+        let recipient = to.id();
+        let info = WrapInfo {
+            chain: &self.chain.0,
+            scope: &scope.0,
+            epoch: keys.epoch,
+            recipient: &recipient,
+        };
+        let wrapped = wrap_keys(to, &info, &keys.read, &keys.name)
+            .map_err(|_| SealError::Recipient { recipient })?;
+        Ok(Grant {
+            scope,
+            epoch: keys.epoch,
+            recipient,
+            ct: wrapped.ct,
+            sealed: wrapped.sealed,
+        })
+    }
+
+    /// The step of `scope` to `keys`; with `link`, whoever gets them can read what was sealed under the keys before.
+    fn rotate(
+        &self,
+        scope: RecordKey,
+        link: bool,
+        keys: &ScopeKeys,
+        draft: &Draft,
+    ) -> Result<Rotate, SealError> {
+        let old = self
+            .keyring
+            .read_key(draft.author().local(), &scope, keys.epoch - 1)?;
+        let info = LinkInfo {
+            chain: &self.chain.0,
+            scope: &scope.0,
+            epoch: keys.epoch,
+        };
+        Ok(Rotate {
+            scope,
+            epoch: keys.epoch,
+            commitment: keys.read.scope_commitment(),
+            link: link.then(|| keys.read.link_seal(&info, &old)),
         })
     }
 }

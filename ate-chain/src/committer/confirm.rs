@@ -1,0 +1,78 @@
+//! Confirming: durable commits become visible to readers and are told to the observer, in the order of their chain.
+
+use ate_log::Placed;
+
+use crate::commit::{Commit, Verified};
+use crate::local::Local;
+use crate::observe::{ConfirmedCommit, RowChange};
+use crate::replay::ReadTo;
+use crate::seal::Placing;
+use crate::state::State;
+
+use super::Committed;
+
+/// Makes the oldest pending commit of a chain visible. It is durable.
+pub(super) fn confirm(local: &Local, placing: Placing, seq: u64, placed: &Placed) -> Committed {
+    let mut state = local.state.write();
+    apply(
+        local,
+        &mut state,
+        &placing.commit,
+        &placing.heads,
+        &placing.metas,
+        placed,
+    );
+    *local.read_to.lock() = ReadTo::at(placed.next);
+    Committed {
+        chain: local.chain(),
+        seq,
+        id: placing.commit.id,
+        order_time_ms: placing.commit.order_time_ms,
+    }
+}
+
+/// Confirms a commit and tells the observer: the one way into what readers see, for commits made here and for those that a load replays.
+pub(crate) fn apply(
+    local: &Local,
+    state: &mut State,
+    commit: &Commit<Verified>,
+    heads: &[u8],
+    metas: &[u8],
+    placed: &Placed,
+) {
+    let seq = state.confirmed();
+    let observer = local.observer.get();
+    let mut changed = Vec::with_capacity(if observer.is_some() {
+        commit.events.len()
+    } else {
+        0
+    });
+    state.confirm_next(
+        placed,
+        heads.len() as u32,
+        metas.len() as u32,
+        |slot, above| {
+            if observer.is_some() {
+                changed.push((slot, above));
+            }
+        },
+    );
+    if let Some(observer) = observer {
+        let changes: Vec<RowChange> = changed
+            .into_iter()
+            .map(|(slot, above)| RowChange::of(state, slot, above))
+            .collect();
+        let head = &commit.head;
+        observer.confirmed(&ConfirmedCommit {
+            seq,
+            order_time_ms: commit.order_time_ms,
+            author: head.author,
+            salt: head.salt,
+            commitments: &head.commitments,
+            events: &commit.events,
+            heads,
+            metas,
+            changes: &changes,
+        });
+    }
+}

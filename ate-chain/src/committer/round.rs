@@ -1,0 +1,186 @@
+//! One round: every commit that was taken from the queue is ordered and signed, all are written with one sync, then confirmed or taken back.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ate_crypto::{Hash, KeyId};
+use ate_log::{AppendError, Entry, FrameKind, Placed};
+
+use crate::error::SubmitError;
+use crate::local::Local;
+
+use super::confirm::confirm;
+use super::run::{Run, sign};
+use super::{Answers, Committer, Submission};
+
+impl Committer {
+    /// Orders, signs, writes and confirms: one append and one sync for all. The answers are to be given by the caller.
+    pub(super) fn round(self: &Arc<Self>, submissions: Vec<Submission>) -> Answers {
+        let mut answers = Vec::with_capacity(submissions.len());
+        if let Some(why) = self.poisoned.lock().clone() {
+            answers.extend(
+                submissions
+                    .into_iter()
+                    .map(|item| (item.slot, Err(SubmitError::Poisoned { why: why.clone() }))),
+            );
+            return answers;
+        }
+        let runs = self.order(submissions, &mut answers);
+        if runs.is_empty() {
+            return answers;
+        }
+        let proofs = sign(&runs);
+        let written = self.write(&runs, &proofs);
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+        match written {
+            Ok(placed) => self.confirm(runs, placed, &mut answers),
+            Err(error) => self.fail(runs, &error, &mut answers),
+        }
+        answers
+    }
+
+    /// Judges every submission in turn; those of one author in one chain form a run, in the order they came.
+    fn order(&self, submissions: Vec<Submission>, answers: &mut Answers) -> Vec<Run> {
+        let mut groups: Vec<(Arc<Local>, KeyId, Vec<Submission>)> = Vec::new();
+        for item in submissions {
+            let author = item.sealed.identity().id();
+            // Chains and authors of one round are few; the newest group is the likeliest.
+            match groups
+                .iter_mut()
+                .rfind(|(local, id, _)| Arc::ptr_eq(local, &item.local) && *id == author)
+            {
+                Some((.., items)) => items.push(item),
+                None => groups.push((item.local.clone(), author, vec![item])),
+            }
+        }
+        // A proof covers consecutive commits of its chain, so all groups of one chain are ordered one after the other.
+        groups.sort_by_key(|(local, ..)| local.chain());
+        let now_ms = self.clock.now_ms();
+        let mut runs = Vec::new();
+        for (local, author, items) in groups {
+            let run = Run::order(local, author, items, now_ms, answers);
+            runs.extend((!run.items.is_empty()).then_some(run));
+        }
+        runs
+    }
+
+    /// Appends every proof before the commits it covers, and syncs: the commit point.
+    fn write(&self, runs: &[Run], proofs: &[Vec<u8>]) -> Result<Vec<Placed>, WriteError> {
+        let parts: Vec<Vec<&[u8]>> = runs
+            .iter()
+            .flat_map(|run| run.items.iter().map(|item| item.placing.parts()))
+            .collect();
+        let proof_parts: Vec<[&[u8]; 1]> = proofs.iter().map(|proof| [proof.as_slice()]).collect();
+        let mut entries = Vec::with_capacity(parts.len() + proofs.len());
+        let mut commit_parts = parts.iter();
+        for (run, proof) in runs.iter().zip(&proof_parts) {
+            let stream = run.local.chain().stream();
+            entries.push(Entry {
+                kind: FrameKind::Proof,
+                stream,
+                number: run.items[0].seq,
+                parts: proof,
+            });
+            for item in &run.items {
+                let parts = commit_parts.next().expect("one entry for each commit");
+                entries.push(Entry {
+                    kind: FrameKind::Commit,
+                    stream,
+                    number: item.seq,
+                    parts,
+                });
+            }
+        }
+        let mut placed = Vec::with_capacity(entries.len());
+        self.log
+            .append(&entries, &mut placed)
+            .map_err(WriteError::Append)?;
+        #[cfg(ate_planted)]
+        if ate_crypto::planted("acknowledge-before-sync") {
+            return Ok(placed);
+        }
+        self.log.sync().map_err(WriteError::Sync)?;
+        Ok(placed)
+    }
+
+    /// Makes every commit of a round that is durable visible; `placed` are the places of its frames, in the order of [`Committer::write`].
+    fn confirm(&self, runs: Vec<Run>, placed: Vec<Placed>, answers: &mut Answers) {
+        let mut placed = placed.into_iter();
+        for run in runs {
+            run.local.set_link(&run.author, run.leaf);
+            // The proof of the run.
+            placed.next();
+            for item in run.items {
+                let at = placed.next().expect("one place for each frame");
+                let committed = confirm(&run.local, item.placing, item.seq, &at);
+                self.commits.fetch_add(1, Ordering::Relaxed);
+                answers.extend(item.slot.map(|slot| (slot, Ok(committed))));
+            }
+        }
+    }
+
+    /// Takes every commit of a failed round back.
+    fn fail(&self, runs: Vec<Run>, error: &WriteError, answers: &mut Answers) {
+        let why = error.source().to_string();
+        if error.poisons() {
+            *self.poisoned.lock() = Some(why.clone());
+            self.is_poisoned.store(true, Ordering::Release);
+        }
+        for run in runs {
+            let mut state = run.local.state.write();
+            let confirmed = state.confirmed();
+            state.rollback_to(confirmed);
+            drop(state);
+            for item in run.items {
+                for (scope, epoch) in &item.made {
+                    run.keyring
+                        .iter()
+                        .for_each(|keyring| keyring.forget(scope, *epoch));
+                }
+                let answer = error.answer(item.placing.commit.id, &why);
+                answers.extend(item.slot.map(|slot| (slot, Err(answer))));
+            }
+        }
+    }
+}
+
+/// Which step of a write failed.
+enum WriteError {
+    Append(AppendError),
+    Sync(AppendError),
+}
+
+impl WriteError {
+    fn source(&self) -> &AppendError {
+        match self {
+            Self::Append(error) | Self::Sync(error) => error,
+        }
+    }
+
+    /// Whether nobody can tell any more what is in the log. An append that was refused left it as it was.
+    fn poisons(&self) -> bool {
+        !matches!(
+            self,
+            Self::Append(
+                AppendError::DiskFull { .. }
+                    | AppendError::FrameTooLarge { .. }
+                    | AppendError::TooManyParts { .. }
+                    | AppendError::GroupTooLarge { .. }
+                    | AppendError::ReadOnly
+                    | AppendError::Closed
+            )
+        )
+    }
+
+    fn answer(&self, commit: Hash, why: &str) -> SubmitError {
+        let why = why.to_owned();
+        match self {
+            Self::Append(AppendError::DiskFull { .. }) => SubmitError::Full { why },
+            Self::Append(AppendError::Poisoned { .. }) => SubmitError::Poisoned { why },
+            Self::Append(AppendError::ReadOnly) => SubmitError::ReadOnly,
+            Self::Append(AppendError::Closed) => SubmitError::Closed,
+            _ if self.poisons() => SubmitError::Unknown { commit, why },
+            _ => SubmitError::TooLarge { why },
+        }
+    }
+}
