@@ -117,27 +117,30 @@ impl Work {
             state.note_conflict(*key);
         }
         drop(state);
-        Some(Err(match reject {
-            Reject::Conflict {
+        Some(Err(self.refused(reject)))
+    }
+
+    /// What the caller learns of a refusal: of a conflict the record, with the transaction to go on with.
+    fn refused(&self, reject: Reject) -> CommitError {
+        let Reject::Conflict {
+            key,
+            expected,
+            stored,
+        } = reject
+        else {
+            return CommitError::Rejected { reason: reject };
+        };
+        let expected = match expected {
+            Ref::At(version) => Some(version),
+            _ => None,
+        };
+        CommitError::Conflict(Box::new(Conflict {
+            transaction: self.transaction.clone(),
+            records: vec![ConflictingRecord {
                 key,
                 expected,
                 stored,
-            } => {
-                let expected = match expected {
-                    Ref::At(version) => Some(version),
-                    _ => None,
-                };
-                let records = vec![ConflictingRecord {
-                    key,
-                    expected,
-                    stored,
-                }];
-                CommitError::Conflict(Box::new(Conflict {
-                    transaction: self.transaction.clone(),
-                    records,
-                }))
-            }
-            reason => CommitError::Rejected { reason },
+            }],
         }))
     }
 }
