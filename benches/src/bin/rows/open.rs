@@ -100,8 +100,23 @@ pub(crate) fn verify(bench: &Bench) -> Outcome {
     Ok(())
 }
 
+/// Fills a store and ends: what `--fill` does.
+pub(crate) fn fill_million(dir: &std::path::Path) -> Outcome {
+    let store = Store::open(dir).wait()?;
+    fill(&store.chain("bench").wait()?, RECORDS, 1)?;
+    store.close().wait()?;
+    Ok(())
+}
+
 pub(crate) fn memory(bench: &Bench) -> Outcome {
-    let dir = filled(bench)?;
+    let dir = bench.fresh("million")?;
+    let filled = std::process::Command::new(std::env::current_exe()?)
+        .arg("--fill")
+        .arg(&dir)
+        .status()?;
+    if !filled.success() {
+        return Err("the store was not filled".into());
+    }
     let before = resident_bytes();
     let store = Store::open(&dir).wait()?;
     let chain = store.chain("bench").wait()?;
