@@ -238,18 +238,7 @@ impl<'a> Replay<'a> {
         confirm: &mut Take<'_>,
     ) -> Result<(), OpenError> {
         let seq = state.next_seq();
-<<<<<<< HEAD
         let (commit, heads, metas) = self.verified(state, frame)?;
-=======
-        if frame.number != seq {
-            return Err(self.damaged(state, frame.at, "commits are missing or out of order"));
-        }
-        let (Some(heads), Some(metas)) = (frame.part(PART_HEADS), frame.part(PART_METAS)) else {
-            let why = "a commit frame has two parts and its bodies";
-            return Err(self.damaged(state, frame.at, why));
-        };
-        let commit = self.verified(state, frame, heads, metas)?;
->>>>>>> tidy
         if seq == 0 {
             self.genesis(state, &commit, frame.at)?;
         }
@@ -282,7 +271,6 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-<<<<<<< HEAD
     /// The commit of the next frame, with its heads and metas: an open proof names it, and every hash of the load's depth holds.
     fn verified<'f>(&self, state: &State, frame: &Frame<'f>) -> Result<Parted<'f>, OpenError> {
         let damaged = |why| self.damaged(state, frame.at, why);
@@ -294,16 +282,6 @@ impl<'a> Replay<'a> {
             frame.part(PART_HEADS).ok_or_else(too_short)?,
             frame.part(PART_METAS).ok_or_else(too_short)?,
         );
-=======
-    /// The commit of a frame: an open proof names it, and every hash that the depth of the load asks for holds.
-    fn verified(
-        &self,
-        state: &State,
-        frame: &Frame<'_>,
-        heads: &[u8],
-        metas: &[u8],
-    ) -> Result<Commit<Verified>, OpenError> {
->>>>>>> tidy
         let under = if frame.number == 0 {
             ChainId::UNBORN
         } else {
@@ -323,16 +301,10 @@ impl<'a> Replay<'a> {
         )?;
         let mut parts = frame.parts().skip(PART_CONTENTS);
         let contents = |_: usize| parts.next().map(|(_, bytes)| bytes);
-<<<<<<< HEAD
         let commit = commit
             .verify(metas, contents, self.depth != Depth::Heads)
             .map_err(damaged)?;
         Ok((commit, heads, metas))
-=======
-        commit
-            .verify(metas, contents, self.depth != Depth::Heads)
-            .map_err(|why| self.damaged(state, frame.at, why))
->>>>>>> tidy
     }
 
     /// Adds a commit that was judged to what was proved.

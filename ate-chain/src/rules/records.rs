@@ -7,11 +7,7 @@ use crate::error::Reject;
 use crate::event::Change;
 use crate::ids::{RecordKey, Ref, SchemaTag};
 use crate::policy::{ReadPolicy, WritePolicy};
-<<<<<<< HEAD
 use crate::state::{Found, State};
-=======
-use crate::state::Found;
->>>>>>> tidy
 use crate::table::flag;
 
 use super::places::Place;
@@ -170,7 +166,6 @@ impl<'s> Check<'s> {
         } else {
             self.parent_place(&parent)?.scope
         };
-<<<<<<< HEAD
         let mut flags = found.flags();
         let own = match &event.head.read {
             None if found.is(flag::SCOPE) => key,
@@ -183,12 +178,6 @@ impl<'s> Check<'s> {
                 flags |= flag::SCOPE;
                 key
             }
-=======
-        let (own, scope_flag) = match &event.head.read {
-            None if found.is(flag::SCOPE) => (key, flag::SCOPE),
-            None | Some(ReadPolicy::Inherit) => (above, 0),
-            Some(_) => (key, flag::SCOPE),
->>>>>>> tidy
         };
         if event.head.read.is_some() && found.is(flag::CONTENT) && event.head.content.is_none() {
             return Err(invalid("a change of scope carries the content sealed anew"));
@@ -199,19 +188,7 @@ impl<'s> Check<'s> {
             }
             self.sealed_under(above)?;
         }
-<<<<<<< HEAD
         let write = updated_policy(state, key, event, &found)?;
-=======
-        let write = match &event.head.write {
-            None => found.write(state),
-            Some(WritePolicy::Inherit) if key == RecordKey::ROOT => {
-                return Err(invalid("the root record cannot inherit"));
-            }
-            Some(WritePolicy::Inherit) => None,
-            Some(write) => Some(write),
-        };
-        let write = write.map(|write| Arc::new(write.clone()));
->>>>>>> tidy
         self.effects.authority_changed |= event.head.write.is_some();
         if event.head.read.is_some() {
             // The resolved parent may hang below this record.
@@ -226,11 +203,7 @@ impl<'s> Check<'s> {
             schema,
             write,
             sealed: found.sealed(state),
-<<<<<<< HEAD
             flags,
-=======
-            flags: found.flags() & !flag::SCOPE | scope_flag,
->>>>>>> tidy
             depth: found.depth(),
             above,
             ..PendingRow::of(index, event)
@@ -308,7 +281,6 @@ impl<'s> Check<'s> {
         Ok(())
     }
 }
-<<<<<<< HEAD
 
 /// The write policy that an update leaves a record with.
 fn updated_policy(
@@ -326,5 +298,3 @@ fn updated_policy(
         Some(write) => Some(Arc::new(write.clone())),
     })
 }
-=======
->>>>>>> tidy
