@@ -60,11 +60,15 @@ fn main() -> Outcome {
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            // A process of its own fills the store of the memory row, so that what filling takes is not counted.
-            "--fill" => {
-                return open::fill_million(
-                    arguments.next().ok_or("--fill needs a directory")?.as_ref(),
-                );
+            // The memory row runs these two in processes of their own.
+            "--fill" | "--measure" => {
+                let dir = arguments.next().ok_or("a directory is missing")?;
+                let step = if argument == "--fill" {
+                    open::fill_million
+                } else {
+                    open::measure_memory
+                };
+                return step(dir.as_ref());
             }
             "--dir" => dir = arguments.next().ok_or("--dir needs a directory")?.into(),
             "--seconds" => {
