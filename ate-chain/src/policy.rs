@@ -1,4 +1,4 @@
-//! Who may write and who may read at a record, as bytes and as types. Judging them is `authority`'s work.
+//! Who may write and who may read at a record, as bytes and as types. Judging them is the work of `rules`.
 
 use ate_crypto::{Hash, KeyId, NameKey, ReadKey};
 
