@@ -3,14 +3,17 @@
 use crate::{
     error::{AppendError, Damage, ReadError},
     frame::{
-        Binding, Entry, FRAME_HEADER_BYTES, Frame, Header, Meaning, OwnedFrame, Placed, check, view,
+        Binding, Entry, FRAME_HEADER_BYTES, Frame, LARGE_BODY_BYTES, Meaning, OwnedFrame, Placed,
+        STUB_BYTES, Stub,
     },
     location::{Cursor, Location},
-    log::Log,
-    segment::{SEGMENT_HEADER_BYTES, segment_name, segment_number, snapshot_name},
+    log::{Log, Scan},
+    segment::{SEGMENT_HEADER_BYTES, large_number, segment_name, segment_number, snapshot_name},
     storage::{Storage, StorageLock, read_full},
 };
+use large::LargeFiles;
 use parking_lot::Mutex;
+use scan::read_one;
 use segments::Segments;
 use std::{
     ops::ControlFlow,
@@ -19,15 +22,18 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use walk::{Step, Walker, Window};
+use streams::Streams;
 use writer::Writer;
 
 mod draft;
+mod large;
 mod observe;
 mod open;
 mod recovery;
+mod scan;
 mod segments;
 mod snapshots;
+mod streams;
 mod walk;
 mod writer;
 
@@ -84,6 +90,8 @@ pub struct FileLog {
     storage: Arc<dyn Storage>,
     options: LogOptions,
     segments: Segments,
+    streams: Streams,
+    large: LargeFiles,
     /// `None` in a reader.
     writer: Option<Mutex<Writer>>,
     /// Held while a segment is synced and until a failure has poisoned the log: the system
@@ -129,10 +137,13 @@ impl FileLog {
                 offset: SEGMENT_HEADER_BYTES,
             },
         };
+        let large = LargeFiles::new(&storage, *segments.log_id());
         Self {
             storage,
             options,
             segments,
+            streams: Streams::default(),
+            large,
             writer: writer.map(Mutex::new),
             disk_turn: Mutex::new(()),
             snapshot_turn: Mutex::new(()),
@@ -141,6 +152,13 @@ impl FileLog {
             end: AtomicU64::new(end.to_u64()),
             durable: AtomicU64::new(end.to_u64()),
             damage: Mutex::new(None),
+        }
+    }
+
+    fn first_frame(&self) -> Cursor {
+        Location {
+            file: self.segments.first(),
+            offset: SEGMENT_HEADER_BYTES,
         }
     }
 
@@ -213,10 +231,7 @@ impl Log for FileLog {
     }
 
     fn start(&self) -> Cursor {
-        Location {
-            file: self.segments.first(),
-            offset: SEGMENT_HEADER_BYTES,
-        }
+        self.first_frame()
     }
 
     fn end(&self) -> Cursor {
@@ -232,72 +247,38 @@ impl Log for FileLog {
         self.read_exact(at, out)
     }
 
+    fn read_body(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError> {
+        if out.len() < LARGE_BODY_BYTES as usize {
+            return self.read(at, out);
+        }
+        let mut stub = [0; STUB_BYTES as usize];
+        self.read(at, &mut stub)?;
+        self.large.read(at, &Stub::decode(&stub), out)
+    }
+
     fn read_frame(&self, at: Location) -> Result<OwnedFrame, ReadError> {
-        let corrupt = |damage| ReadError::Corrupt { at, damage };
-        let mut head = [0; FRAME_HEADER_BYTES as usize];
-        self.read(at, &mut head)?;
+        self.bounds(at, FRAME_HEADER_BYTES.into())?;
+        let file = self.segments.handle(at.file)?;
         let binding = Binding::new(self.segments.log_id(), at.file);
-        let header = Header::decode(binding, at.offset, &head)
-            .ok_or_else(|| corrupt(Damage::FrameHeader))?;
-        let kind = match header.meaning() {
-            Ok(Meaning::Shown(kind)) => kind,
-            Ok(Meaning::Mark) => return Err(corrupt(Damage::FrameHeader)),
-            Err((kind, flags)) => return Err(ReadError::UnknownFrame { at, kind, flags }),
-        };
-        self.bounds(at, u64::from(header.total))?;
-        let mut bytes = vec![0; header.total as usize];
-        self.read_exact(at, &mut bytes)?;
-        check(binding, at.offset, &header, &bytes).map_err(|bad| corrupt(bad.damage))?;
-        Ok(OwnedFrame::new(at, header, kind, bytes))
+        let mut bytes = Vec::new();
+        let limit = self.limit_of(at, self.readable_end())?;
+        let header = read_one(&*file, binding, at, limit, &mut bytes)?;
+        match header.meaning() {
+            Ok(Meaning::Shown(kind)) => Ok(OwnedFrame::new(at, header, kind, bytes, Vec::new())),
+            Ok(Meaning::Mark) => Err(ReadError::Corrupt {
+                at,
+                damage: Damage::FrameHeader,
+            }),
+            Err((kind, flags)) => Err(ReadError::UnknownFrame { at, kind, flags }),
+        }
     }
 
     fn scan(
         &self,
-        from: Cursor,
+        scan: Scan,
         visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<Cursor, ReadError> {
-        let end = self.durable_cursor();
-        let mut at = from.max(self.start());
-        let mut window = Window::default();
-        while at < end {
-            let limit = if at.file == end.file {
-                Some(end.offset)
-            } else {
-                self.segments.sealed(at.file)
-            };
-            let limit = match limit {
-                Some(limit) if at.offset <= limit => limit,
-                _ => {
-                    return Err(ReadError::Corrupt {
-                        at,
-                        damage: Damage::FrameHeader,
-                    });
-                }
-            };
-            let file = self.segments.handle(at.file)?;
-            let binding = Binding::new(self.segments.log_id(), at.file);
-            let mut walker = Walker::new(
-                file,
-                binding,
-                at.offset.max(SEGMENT_HEADER_BYTES),
-                limit,
-                window,
-            );
-            if let ControlFlow::Break(next) = show_rest(&mut walker, at.file, visit)? {
-                return Ok(next);
-            }
-            window = walker.into_window();
-            at = Location {
-                file: at.file + 1,
-                offset: SEGMENT_HEADER_BYTES,
-            };
-        }
-        match self.tail_damage() {
-            Some((at, damage)) if at == end && from <= end => {
-                Err(ReadError::Corrupt { at, damage })
-            }
-            _ => Ok(from.max(end)),
-        }
+        self.scan_frames(&scan, visit)
     }
 
     fn snapshot_put(&self, name: &str, bytes: &[u8]) -> Result<(), AppendError> {
@@ -318,7 +299,10 @@ impl Log for FileLog {
 
     fn disk_bytes(&self) -> u64 {
         let ours = |name: &String| {
-            segment_number(name).is_some() || snapshot_name(name).is_some() || name == LOCK_FILE
+            segment_number(name).is_some()
+                || large_number(name).is_some()
+                || snapshot_name(name).is_some()
+                || name == LOCK_FILE
         };
         let names = self.storage.list().unwrap_or_default();
         names
@@ -343,44 +327,6 @@ impl Log for FileLog {
             Ok(self.durable_cursor())
         } else {
             self.observe()
-        }
-    }
-}
-
-/// Shows every frame that is left to `walker` in segment `number`; breaks with the place after the frame at which `visit` did.
-fn show_rest(
-    walker: &mut Walker,
-    number: u32,
-    visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
-) -> Result<ControlFlow<Cursor>, ReadError> {
-    let io = |source| ReadError::Io {
-        doing: "read",
-        name: segment_name(number),
-        source,
-    };
-    loop {
-        let at = Location {
-            file: number,
-            offset: walker.at,
-        };
-        let corrupt = |damage| ReadError::Corrupt { at, damage };
-        match walker.step().map_err(io)? {
-            Step::End => return Ok(ControlFlow::Continue(())),
-            Step::Short => return Err(corrupt(Damage::SegmentShort)),
-            Step::Bad(bad) => return Err(corrupt(bad.damage)),
-            Step::Frame { header, bytes, .. } => {
-                let kind = match header.meaning() {
-                    Ok(Meaning::Mark) => continue,
-                    Ok(Meaning::Shown(kind)) => kind,
-                    Err((kind, flags)) => {
-                        return Err(ReadError::UnknownFrame { at, kind, flags });
-                    }
-                };
-                let frame = view(at, &header, kind, bytes);
-                if visit(frame).is_break() {
-                    return Ok(ControlFlow::Break(frame.next));
-                }
-            }
         }
     }
 }

@@ -60,6 +60,7 @@ impl FileLog {
             log_id: options.log_id,
             first: 1,
             previous: Location::default(),
+            large_end: Location::default(),
         };
         let size = options.segment_bytes(1);
         let made = draft::draft(&*storage, 1, size, size)
@@ -153,7 +154,17 @@ impl FileLog {
             closed: false,
             buffer: Vec::new(),
         };
+        let named = segments.large_end().max(tail.large_end);
         let log = Self::assemble(storage, options, segments, Some(writer), Some(lock));
+        let settled = match tail.verdict {
+            Verdict::Closed => log.large.settle_closed(),
+            _ => log.large.settle(named),
+        };
+        settled.map_err(|source| OpenError::Io {
+            doing: "settle the large bodies of",
+            name: log.storage.place(),
+            source,
+        })?;
         if tail.verdict == Verdict::Torn {
             // Never write where a torn frame was: some of its sectors might still arrive.
             let mut writer = log.writer.as_ref().expect("made above").lock();
