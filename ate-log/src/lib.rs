@@ -67,6 +67,15 @@ mod frame;
 mod location;
 mod log;
 mod mem_log;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the file log does not seal its segments yet"
+    )
+)]
+mod sealed;
 mod segment;
 mod storage;
 

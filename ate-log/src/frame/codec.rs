@@ -46,7 +46,7 @@ impl Binding {
     }
 
     /// CRC-32C of log id, file number, offset and bytes.
-    fn crc(self, offset: u32, bytes: &[u8]) -> u32 {
+    pub(crate) fn crc(self, offset: u32, bytes: &[u8]) -> u32 {
         crc32c::crc32c_append(crc32c::crc32c_append(self.0, &offset.to_le_bytes()), bytes)
     }
 }
