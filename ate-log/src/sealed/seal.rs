@@ -59,7 +59,7 @@ impl SealPlan {
     pub(crate) fn add(&mut self, offset: u32, frame: &[u8]) -> Result<(), ReadError> {
         let shape = Shape::read(frame)
             .filter(|shape| shape.outline.total as usize == frame.len())
-            .ok_or(ReadError::Corrupt {
+            .ok_or_else(|| ReadError::Corrupt {
                 at: self.location(offset),
                 damage: Damage::FrameTable,
             })?;
