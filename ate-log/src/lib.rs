@@ -67,13 +67,10 @@ mod frame;
 mod location;
 mod log;
 mod mem_log;
+#[expect(unused_imports, reason = "the file log does not seal its segments yet")]
 #[cfg_attr(
     not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "the file log does not seal its segments yet"
-    )
+    expect(dead_code, reason = "the file log does not seal its segments yet")
 )]
 mod sealed;
 mod segment;

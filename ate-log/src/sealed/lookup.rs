@@ -31,8 +31,8 @@ const GONE: usize = 3;
 impl SealedPair {
     /// The frames of one stream, in logical order; empty if it has none here.
     ///
-    /// Some reads to find the stream, two if ids are spread evenly and never more than twice
-    /// what halving takes, then one for the entries of its frames.
+    /// A few reads of 1.5 KiB to find the stream if ids are spread evenly, never more than twice
+    /// what halving takes; then one for the entries of its frames.
     ///
     /// # Errors
     /// [`Damage::SealedIndex`] if what was looked at contradicts itself; see the limits of that

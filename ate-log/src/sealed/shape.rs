@@ -119,12 +119,6 @@ impl<'a> Shape<'a> {
         })
     }
 
-    /// The table of lengths, and where its checksum stands.
-    pub(super) fn table(&self) -> (&'a [u8], Range<usize>) {
-        let end = self.outline.front_bytes() as usize;
-        (self.table, end - CRC_BYTES as usize..end)
-    }
-
     pub(super) fn parts(&self) -> impl Iterator<Item = Part> + use<'a> {
         let heads = self.outline.head_parts;
         let mut at = self.outline.front_bytes();

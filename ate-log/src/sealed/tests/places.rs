@@ -1,7 +1,12 @@
 //! Finding a stream without the index.
 
 use super::support::{Seeded, Segment, never_stop, open};
-use crate::{location::StreamId, sealed::group_of};
+use crate::{
+    location::StreamId,
+    sealed::group_of,
+    storage::{FaultyStorage, Storage},
+};
+use std::sync::Arc;
 
 /// Ids that lie close together, far apart, and at both ends.
 fn uneven(seeded: &mut Seeded, count: u32) -> Vec<StreamId> {
@@ -61,5 +66,31 @@ fn the_frames_of_each_stream_are_found_without_the_index() {
             }
             assert!(index.streams().is_sorted_by(|a, b| a < b));
         }
+    }
+}
+
+#[test]
+fn a_stream_among_thousands_is_found_in_a_few_reads() {
+    let mut seeded = Seeded(8);
+    let even: Vec<StreamId> = (0..4000).map(|_| seeded.stream()).collect();
+    let uneven = uneven(&mut seeded, 4000);
+    // Neighbour check and entries are two more; halving 4000 down to a block takes seven.
+    for (ids, most) in [(even, 6), (uneven, 2 * 7 + 2)] {
+        let mut segment = Segment::new();
+        for id in &ids {
+            segment.push(&mut seeded, *id, 1, &[2, 1]);
+        }
+        let (storage, _) = segment.store();
+        let set = segment.seal(&*storage, 1, &mut never_stop).unwrap();
+        let counted = Arc::new(FaultyStorage::new(storage));
+        let storage: Arc<dyn Storage> = counted.clone();
+        let pair = open(&storage, &set, &set.groups[0], 1);
+        let mut worst = 0;
+        for id in &ids {
+            let before = counted.calls();
+            assert!(!pair.frames_of(id).unwrap().is_empty());
+            worst = worst.max(counted.calls() - before);
+        }
+        assert!((2..=most).contains(&worst), "{worst} reads");
     }
 }

@@ -151,7 +151,7 @@ fn a_stub_is_removed_by_the_real_length_of_its_part() {
     }];
     let files = rewrite(
         &pair,
-        &*pair.load_index().unwrap(),
+        &pair.load_index().unwrap(),
         &removals,
         &mut never_stop,
     );
@@ -226,7 +226,7 @@ fn a_range_of_a_head_part_larger_than_a_batch_becomes_zero() {
     ];
     let files = rewrite(
         &pair,
-        &*pair.load_index().unwrap(),
+        &pair.load_index().unwrap(),
         &removals,
         &mut never_stop,
     );

@@ -121,7 +121,8 @@ impl Segment {
             .collect();
         self.checked(&table);
         self.cells.resize(self.bytes.len(), Cell::Head { frame });
-        for part in self.parts[first_part..].to_vec() {
+        for at in first_part..self.parts.len() {
+            let part = self.parts[at];
             let bytes = seeded.bytes(part.stored as usize);
             self.checked(&bytes);
             let cell = if part.is_head {
