@@ -10,6 +10,7 @@ use crate::{
 use std::ops::ControlFlow;
 
 mod storages;
+mod tiers;
 
 pub use storages::check_storage;
 
@@ -49,6 +50,9 @@ pub fn check_log<F: Fixture>(mut fresh: impl FnMut() -> F) {
     snapshots_are_whole(&fresh());
     many_segments(&fresh());
     threads_append_together(&fresh());
+    tiers::streams_are_found(&fresh());
+    tiers::sealing_changes_nothing(&fresh());
+    tiers::what_is_erased_is_gone(&fresh());
 }
 
 fn entry<'a>(number: u64, parts: &'a [&'a [u8]]) -> Entry<'a> {

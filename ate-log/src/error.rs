@@ -24,6 +24,16 @@ pub enum Damage {
     },
     /// A large body, or the file that holds it.
     LargeBody,
+    /// The manifest, which names the sealed files.
+    Manifest,
+    /// A sealed file that the manifest names is not there.
+    SealedMissing,
+    /// A sealed file is longer or shorter than the manifest says.
+    SealedLength,
+    /// The 64 bytes at the head of a sealed file.
+    SealedHeader,
+    /// The tables at the end of a sealed file, or they do not fit what they describe.
+    SealedIndex,
 }
 
 impl fmt::Display for Damage {
@@ -36,6 +46,11 @@ impl fmt::Display for Damage {
             Self::FrameTable => f.write_str("the length table of a frame is damaged"),
             Self::FramePart { index } => write!(f, "part {index} of a frame is damaged"),
             Self::LargeBody => f.write_str("a large body is damaged or missing"),
+            Self::Manifest => f.write_str("the manifest is damaged"),
+            Self::SealedMissing => f.write_str("the sealed file is missing"),
+            Self::SealedLength => f.write_str("the sealed file has another length than was noted"),
+            Self::SealedHeader => f.write_str("the header of the sealed file is damaged"),
+            Self::SealedIndex => f.write_str("the index of the sealed file is damaged"),
         }
     }
 }

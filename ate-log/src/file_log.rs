@@ -8,6 +8,8 @@ use crate::{
     },
     location::{Cursor, Location},
     log::{Log, Scan},
+    maintenance::{Least, Pace, Reclaimed, Scrubbed, Span},
+    sealed::{MANIFEST_NAME, Manifest, sealed_file},
     segment::{SEGMENT_HEADER_BYTES, large_number, segment_name, segment_number, snapshot_name},
     storage::{Storage, StorageLock, read_full},
 };
@@ -23,17 +25,22 @@ use std::{
     },
 };
 use streams::Streams;
+use tier::Tier;
 use writer::Writer;
 
 mod draft;
+mod erase;
 mod large;
+mod maintain;
 mod observe;
 mod open;
 mod recovery;
 mod scan;
+mod scrub;
 mod segments;
 mod snapshots;
 mod streams;
+mod tier;
 mod walk;
 mod writer;
 
@@ -52,6 +59,9 @@ pub struct LogOptions {
     pub segment_bytes_max: u32,
     /// How far ahead of small groups zeros are written; 0: not at all.
     pub zero_window_bytes: u32,
+    /// Into how many groups of files the streams of a sealed segment are put, 1 to 256. Only
+    /// looked at as long as nothing is sealed.
+    pub groups: u16,
 }
 
 impl LogOptions {
@@ -63,6 +73,7 @@ impl LogOptions {
             segment_bytes_min: 1 << 20,
             segment_bytes_max: 64 << 20,
             zero_window_bytes: 256 << 10,
+            groups: 1,
         }
     }
 }
@@ -92,6 +103,11 @@ pub struct FileLog {
     segments: Segments,
     streams: Streams,
     large: LargeFiles,
+    tier: Tier,
+    /// Held while segments are sealed or rewritten: one such work at a time.
+    maintenance: Mutex<()>,
+    /// Why there is no more such work, if the manifest may be one of two.
+    maintenance_failed: Mutex<Option<String>>,
     /// `None` in a reader.
     writer: Option<Mutex<Writer>>,
     /// Held while a segment is synced and until a failure has poisoned the log: the system
@@ -114,6 +130,13 @@ impl FileLog {
         *self.segments.log_id()
     }
 
+    /// The identity of the store that writes this log: its own, unless it was restored from a
+    /// copy of another.
+    #[must_use]
+    pub fn store_id(&self) -> [u8; 16] {
+        self.tier.manifest().store_id
+    }
+
     /// Why the log takes no more writes, if a write or sync has failed.
     #[must_use]
     pub fn poisoned(&self) -> Option<String> {
@@ -124,6 +147,7 @@ impl FileLog {
         storage: Arc<dyn Storage>,
         options: LogOptions,
         segments: Segments,
+        manifest: Manifest,
         writer: Option<Writer>,
         lock: Option<Box<dyn StorageLock>>,
     ) -> Self {
@@ -138,12 +162,16 @@ impl FileLog {
             },
         };
         let large = LargeFiles::new(&storage, *segments.log_id());
+        let tier = Tier::new(&storage, manifest);
         Self {
             storage,
             options,
             segments,
             streams: Streams::default(),
             large,
+            tier,
+            maintenance: Mutex::default(),
+            maintenance_failed: Mutex::default(),
             writer: writer.map(Mutex::new),
             disk_turn: Mutex::new(()),
             snapshot_turn: Mutex::new(()),
@@ -203,6 +231,70 @@ impl FileLog {
     }
 
     fn read_exact(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError> {
+        self.in_either_tier(
+            at.file,
+            out,
+            |out| self.read_segment(at, out),
+            |out| self.tier.read(at, out),
+        )
+    }
+
+    /// Reads in segment `number` where it is: in its own file, or sealed. A writer may seal it
+    /// or rewrite it meanwhile; then it is looked for again.
+    fn in_either_tier<C: ?Sized, T>(
+        &self,
+        number: u32,
+        context: &mut C,
+        mut segment: impl FnMut(&mut C) -> Result<T, ReadError>,
+        mut sealed: impl FnMut(&mut C) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        /// Each try sees another manifest; a writer would have to be faster every time.
+        const TRIES: u32 = 8;
+        let mut tries = 0;
+        loop {
+            let generation = self.tier.manifest().generation;
+            let result = if self.tier.has(number) {
+                sealed(context)
+            } else {
+                segment(context)
+            };
+            let is_missing = matches!(
+                result,
+                Err(ReadError::Corrupt {
+                    damage: Damage::SegmentMissing | Damage::SealedMissing,
+                    ..
+                })
+            );
+            tries += 1;
+            if !is_missing || tries == TRIES {
+                return result;
+            }
+            if self.writer.is_none() {
+                self.tier.reload(&self.segments)?;
+            }
+            if self.tier.manifest().generation == generation {
+                return result;
+            }
+        }
+    }
+
+    fn read_segment_frame(&self, at: Location) -> Result<OwnedFrame, ReadError> {
+        let file = self.segments.handle(at.file)?;
+        let binding = Binding::new(self.segments.log_id(), at.file);
+        let mut bytes = Vec::new();
+        let limit = self.limit_of(at, self.readable_end())?;
+        let header = read_one(&*file, binding, at, limit, &mut bytes)?;
+        match header.meaning() {
+            Ok(Meaning::Shown(kind)) => Ok(OwnedFrame::new(at, header, kind, bytes, Vec::new())),
+            Ok(Meaning::Mark) => Err(ReadError::Corrupt {
+                at,
+                damage: Damage::FrameHeader,
+            }),
+            Err((kind, flags)) => Err(ReadError::UnknownFrame { at, kind, flags }),
+        }
+    }
+
+    fn read_segment(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError> {
         let read = self.segments.with(at.file, |file| {
             read_full(&**file, u64::from(at.offset), out)
         })?;
@@ -258,19 +350,12 @@ impl Log for FileLog {
 
     fn read_frame(&self, at: Location) -> Result<OwnedFrame, ReadError> {
         self.bounds(at, FRAME_HEADER_BYTES.into())?;
-        let file = self.segments.handle(at.file)?;
-        let binding = Binding::new(self.segments.log_id(), at.file);
-        let mut bytes = Vec::new();
-        let limit = self.limit_of(at, self.readable_end())?;
-        let header = read_one(&*file, binding, at, limit, &mut bytes)?;
-        match header.meaning() {
-            Ok(Meaning::Shown(kind)) => Ok(OwnedFrame::new(at, header, kind, bytes, Vec::new())),
-            Ok(Meaning::Mark) => Err(ReadError::Corrupt {
-                at,
-                damage: Damage::FrameHeader,
-            }),
-            Err((kind, flags)) => Err(ReadError::UnknownFrame { at, kind, flags }),
-        }
+        self.in_either_tier(
+            at.file,
+            &mut (),
+            |()| self.read_segment_frame(at),
+            |()| self.tier.read_frame(at),
+        )
     }
 
     fn scan(
@@ -297,10 +382,37 @@ impl Log for FileLog {
         self.list_snapshots()
     }
 
+    fn roll(&self) -> Result<(), AppendError> {
+        self.begin_segment()
+    }
+
+    fn seal(&self, pace: &mut dyn Pace) -> Result<bool, AppendError> {
+        self.seal_oldest(pace)
+    }
+
+    fn erase(
+        &self,
+        spans: &[Span],
+        least: Least,
+        pace: &mut dyn Pace,
+    ) -> Result<Reclaimed, AppendError> {
+        self.erase_spans(spans, least, pace)
+    }
+
+    fn scrub(
+        &self,
+        pace: &mut dyn Pace,
+        found: &mut dyn FnMut(Location, Damage),
+    ) -> Result<Scrubbed, ReadError> {
+        self.scrub_all(pace, found)
+    }
+
     fn disk_bytes(&self) -> u64 {
         let ours = |name: &String| {
             segment_number(name).is_some()
                 || large_number(name).is_some()
+                || sealed_file(name).is_some()
+                || name == MANIFEST_NAME
                 || snapshot_name(name).is_some()
                 || name == LOCK_FILE
         };

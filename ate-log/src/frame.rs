@@ -270,6 +270,15 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// The places of large bodies that are not erased.
+    pub(crate) fn large_bodies(&self) -> impl Iterator<Item = Location> + use<'a> {
+        let bodies = self.parts().skip(self.head_parts.into());
+        bodies.filter_map(|(at, part)| match part {
+            PartBytes::NotRead { bytes } if bytes >= LARGE_BODY_BYTES => Some(at),
+            _ => None,
+        })
+    }
+
     /// One part, if it was read. O(`index`): to visit all, take [`parts`](Self::parts).
     #[must_use]
     pub fn part(&self, index: usize) -> Option<&'a [u8]> {
@@ -299,7 +308,7 @@ impl<'a> Iterator for Parts<'a> {
         };
         let is_gone = || {
             let gone = self.body.gone;
-            gone.binary_search_by_key(&at.offset, |gone| gone.offset)
+            gone.binary_search_by_key(&at.offset, |gone| gone.at)
                 .is_ok()
         };
         let is_body = self.index >= self.head_parts.into();

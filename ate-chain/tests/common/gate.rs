@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use ate_log::{
-    AppendError, Cursor, Entry, Frame, Location, Log, MemLog, OwnedFrame, Placed, ReadError, Scan,
+    AppendError, Cursor, Damage, Entry, Frame, Least, Location, Log, MemLog, OwnedFrame, Pace,
+    Placed, ReadError, Reclaimed, Scan, Scrubbed, Span,
 };
 use parking_lot::{Condvar, Mutex};
 

@@ -105,9 +105,9 @@ impl FileLog {
         }
         let mut shares = Vec::new();
         for (number, mut spans) in by_file {
-            let set: &Set = manifest.set(number).ok_or(AppendError::NotAPart {
-                at: spans[0].at,
-            })?;
+            let set: &Set = manifest
+                .set(number)
+                .ok_or(AppendError::NotAPart { at: spans[0].at })?;
             for files in &set.groups {
                 let pair = self.tier.pair(set, files).map_err(damaged)?;
                 let index = self.tier.index(&pair).map_err(damaged)?;

@@ -31,10 +31,7 @@ impl FileLog {
         let mut window = Window::default();
         while at < end {
             let limit = self.limit_of(at, end)?;
-            let shown = match scan.stream {
-                Some(stream) => self.show_stream(stream, at, limit, visit)?,
-                None => self.show_all(at, limit, &mut window, visit)?,
-            };
+            let shown = self.show_file(scan, at, limit, &mut window, visit)?;
             if let ControlFlow::Break(next) = shown {
                 return Ok(next);
             }
@@ -49,6 +46,40 @@ impl FileLog {
             }
             _ => Ok(scan.from.max(end)),
         }
+    }
+
+    /// Shows the frames of one segment from `at` on, wherever they are. What was shown is not
+    /// shown again if the segment is sealed or rewritten meanwhile.
+    fn show_file(
+        &self,
+        scan: &Scan,
+        at: Location,
+        limit: u32,
+        window: &mut Window,
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<Cursor>, ReadError> {
+        self.in_either_tier(
+            at.file,
+            &mut (at, window, visit),
+            |(at, window, visit)| {
+                let from = *at;
+                let mut visit = |frame: Frame<'_>| {
+                    *at = frame.next;
+                    visit(frame)
+                };
+                match scan.stream {
+                    Some(stream) => self.show_stream(stream, from, limit, &mut visit),
+                    None => self.show_all(from, limit, window, &mut visit),
+                }
+            },
+            |(at, _, visit)| {
+                let from = *at;
+                self.tier.show(scan, from, &mut |frame| {
+                    *at = frame.next;
+                    visit(frame)
+                })
+            },
+        )
     }
 
     /// Where the frames of the segment of `at` end.

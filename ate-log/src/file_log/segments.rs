@@ -3,7 +3,7 @@
 use crate::{
     error::{Damage, OpenError, ReadError},
     location::Location,
-    sealed::Manifest,
+    sealed::{GROUPS_MAX, Manifest},
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name},
     storage::{Access, Storage, StorageFile, read_full},
 };
@@ -103,6 +103,18 @@ impl Segments {
             self.load_next(self.newest() + 1)?;
         }
         Ok(())
+    }
+
+    /// The manifest of a log in which nothing is sealed.
+    pub(super) fn unsealed(&self, groups: u16) -> Manifest {
+        Manifest {
+            log_id: self.log_id,
+            generation: 0,
+            store_id: self.log_id,
+            groups: groups.clamp(1, GROUPS_MAX),
+            first: self.first,
+            sets: Vec::new(),
+        }
     }
 
     /// Takes in which segments are sealed, and where they ended.

@@ -125,10 +125,7 @@ impl Tier {
         Ok(())
     }
 
-    fn locate(
-        &self,
-        at: Location,
-    ) -> Result<(Arc<SealedPair>, crate::sealed::Located), ReadError> {
+    fn locate(&self, at: Location) -> Result<(Arc<SealedPair>, crate::sealed::Located), ReadError> {
         let manifest = self.manifest();
         let nowhere = || ReadError::Corrupt {
             at,

@@ -69,11 +69,12 @@ pub(crate) struct Header {
     pub(crate) stream: StreamId,
 }
 
-/// A part of a sealed frame that was erased: where it stood, and the bytes that it took there
-/// without its checksum.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A body part of a sealed frame that was erased.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Gone {
-    pub(crate) offset: u32,
+    /// Where its first byte stood in the segment.
+    pub(crate) at: u32,
+    /// What it took there, without its checksum, which is gone too.
     pub(crate) stored: u32,
 }
 
@@ -308,7 +309,7 @@ pub(crate) fn check(
     let lengths = &bytes[table];
     let mut gone = gone
         .iter()
-        .map(|gone| (gone.offset - offset) as usize)
+        .map(|gone| (gone.at - offset) as usize)
         .peekable();
     for (index, length) in lengths.chunks_exact(4).enumerate() {
         let is_body = index >= header.head_parts.into();

@@ -12,6 +12,7 @@ pub(crate) const SMALL: LogOptions = LogOptions {
     segment_bytes_min: 1024,
     segment_bytes_max: 2048,
     zero_window_bytes: 256,
+    groups: 1,
 };
 
 /// One frame as a test remembers it.

@@ -188,16 +188,14 @@ impl Pieces {
         } = self;
         bytes.resize(frame.head_bytes as usize, 0);
         let size = pair.files().heads_bytes;
-        heads.read(frame.heads_at, size, bytes, |at, out| pair.read_heads(at, out))?;
+        heads.read(frame.heads_at, size, bytes, |at, out| {
+            pair.read_heads(at, out)
+        })?;
         pair.check_head(frame, bytes)?;
         let range = frame.body_range();
         gone.clear();
         if pair.gone_count() > 0 && !range.is_empty() {
-            let parts = pair.gone_in(range.clone())?;
-            gone.extend(parts.iter().map(|part| Gone {
-                offset: part.at,
-                stored: part.stored,
-            }));
+            *gone = pair.gone_in(range.clone())?;
         }
         if self.want == Bodies::Read && !range.is_empty() {
             bytes.resize(frame.total as usize, 0);
@@ -205,7 +203,7 @@ impl Pieces {
             let size = pair.files().bodies_bytes;
             let mut at = range.start;
             let mut from = frame.bodies_at.unwrap_or(size);
-            let ends = gone.iter().map(|part| (part.offset, part.stored + 4));
+            let ends = gone.iter().map(|part| (part.at, part.end() - part.at));
             for (end, skip) in ends.chain([(range.end, 0)]) {
                 let piece = (at - frame.offset) as usize..(end - frame.offset) as usize;
                 let length = end - at;
