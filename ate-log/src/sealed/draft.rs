@@ -206,7 +206,7 @@ impl Batch {
 
     /// Reads all chunks; the batch is empty after the bytes were used.
     fn read(&mut self, source: &Source<'_>) -> Result<&mut [u8], ReadError> {
-        self.bytes.resize(BATCH_BYTES, 0);
+        self.bytes.resize(self.bytes.len().max(self.filled), 0);
         self.chunks.sort_unstable_by_key(|chunk| chunk.from);
         let mut rest = &self.chunks[..];
         while let Some(first) = rest.first() {

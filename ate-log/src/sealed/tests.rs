@@ -1,5 +1,6 @@
 //! Properties of the sealed tier's files.
 
+mod crashes;
 mod damage;
 mod manifests;
 mod places;

@@ -13,7 +13,7 @@ use std::{ops::ControlFlow, sync::Arc};
 fn small() -> (Arc<dyn Storage>, MemStorage, Set, Segment) {
     let mut seeded = Seeded(1);
     let mut segment = Segment::new();
-    for stream in [3, 1, 3, 2] {
+    for stream in [2, 1, 2, 3, 2, 1] {
         segment.push(&mut seeded, StreamId([stream; 32]), 1, &[3, 5, 4]);
     }
     let (storage, memory) = segment.store();
@@ -334,4 +334,71 @@ fn a_scrub_stops_when_it_is_told_to() {
         .scrub(&mut pace, &mut |at, damage| panic!("{at}: {damage}"))
         .unwrap();
     assert!(end.is_break() && calls == 2);
+}
+
+#[test]
+fn a_gone_entry_that_is_no_part_is_found() {
+    let (_, memory, set, _) = small();
+    let id = id_of(&set.groups[0], 1);
+    let whole = memory.image()[&id.heads_name()].clone();
+    // The first gone entry: one byte further on, and one byte shorter there.
+    let entry = whole.len() - 48 - 3 * 8;
+    for (at, delta) in [(entry, 1), (entry + 4, -1_i8)] {
+        let mut image = memory.image();
+        let bytes = image.get_mut(&id.heads_name()).unwrap();
+        bytes[at] = bytes[at].checked_add_signed(delta).unwrap();
+        *bytes = resealed(bytes.clone());
+        let other: Arc<dyn Storage> = Arc::new(MemStorage::from_image(image));
+        assert!(is_found(&other, &set), "{delta}");
+    }
+}
+
+#[test]
+fn a_stream_of_another_group_is_found() {
+    let (_, memory, set, _) = small();
+    let id = crate::sealed::PairId {
+        groups: 2,
+        ..id_of(&set.groups[0], 1)
+    };
+    let mut image = memory.image();
+    let bytes = image.get_mut(&id.heads_name()).unwrap();
+    bytes[34] = 2;
+    *bytes = resealed(bytes.clone());
+    let other: Arc<dyn Storage> = Arc::new(MemStorage::from_image(image));
+    let pair = SealedPair::open(&other, id, set.end, &set.groups[0]).unwrap();
+    assert!(matches!(
+        pair.load_index(),
+        Err(ReadError::Corrupt {
+            damage: Damage::SealedIndex,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_look_up_never_returns_a_part_of_a_streams_frames() {
+    let mut seeded = Seeded(2);
+    let mut ids: Vec<StreamId> = (0..100).map(|_| seeded.stream()).collect();
+    let mut segment = Segment::new();
+    for round in 0..5 {
+        for id in &ids {
+            if round < 3 || seeded.below(2) == 0 {
+                segment.push(&mut seeded, *id, 1, &[2]);
+            }
+        }
+    }
+    let (storage, memory) = segment.store();
+    let set = segment.seal(&*storage, 1, &mut never_stop).unwrap();
+    let pair = open(&storage, &set, &set.groups[0], 1);
+    let file = memory.open(&pair.id().heads_name(), Access::Write).unwrap();
+    ids.sort_unstable();
+    for (index, id) in ids.iter().enumerate() {
+        // First frame and count of the stream's entry.
+        let entry = pair.trailer.tables[2] as usize + 48 * index + 32;
+        for bit in entry * 8..(entry + 8) * 8 {
+            flip(&*file, bit);
+            assert!(pair.frames_of(id).is_err(), "bit {bit} of stream {index}");
+            flip(&*file, bit);
+        }
+    }
 }
