@@ -19,6 +19,7 @@ use crate::schema::{Record, Unknown};
 use crate::session::{Session, Shared, shown};
 use crate::transaction::{Expect, Transaction};
 use crate::view::View;
+use crate::weak::WeakChain;
 use crate::write::{FutureSource, Write};
 
 /// How often a transaction closure runs again after an error of its own that rests on reads which do not hold any more.
@@ -31,8 +32,8 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// A chain over a local log, for programs that use this crate without `ate`. Call it once for each [`Local`], before [`Local::load`]: commits are
-    /// observed from then on.
+    /// A chain over a local log, for programs that use this crate without `ate`. Call it before [`Local::load`], and never while another chain made of this
+    /// [`Local`] lives: commits are observed from then on, by the newest.
     ///
     /// Names of records from before (a chain opened from rest) are read from the log when they are asked for first, or come from
     /// [`Chain::restore_names`].
@@ -50,6 +51,10 @@ impl Chain {
         }
     }
 
+    pub(crate) fn of(session: Arc<Session>) -> Self {
+        Self { session }
+    }
+
     /// Takes in the names that [`Chain::names_at_rest`] gave, for a chain that was opened from rest; `false` if they are of no known shape.
     #[must_use]
     pub fn restore_names(&self, bytes: &[u8]) -> bool {
@@ -65,6 +70,24 @@ impl Chain {
     #[must_use]
     pub fn names_at_rest(&self) -> Vec<u8> {
         self.session.index.read().encode()
+    }
+
+    /// Whether nothing but this one handle refers to the chain: no clone, view, transaction, other identity, or commit on its way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.session.is_idle()
+    }
+
+    /// The way back to the chain when this handle is gone.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakChain {
+        WeakChain::of(&self.session.shared)
+    }
+
+    /// Bytes of memory held by rows, tree and indexes; decoded values have a budget of their own. Approximate, O(1).
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.local().memory_bytes() + self.session.index.read().memory_bytes()
     }
 
     /// The chain's id.

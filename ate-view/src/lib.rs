@@ -33,6 +33,7 @@ mod session;
 mod staging;
 mod transaction;
 mod view;
+mod weak;
 mod write;
 
 pub use chain::Chain;
@@ -44,6 +45,7 @@ pub use receipt::{Durability, Receipt};
 pub use session::NAME_BYTES_MAX;
 pub use transaction::{Conflict, ConflictingRecord, Expect, Transaction};
 pub use view::View;
+pub use weak::WeakChain;
 pub use write::Write;
 
 pub use json::{FieldTextError, JSON_DEPTH_MAX, Json, JsonError, JsonFault};

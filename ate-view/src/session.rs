@@ -97,6 +97,19 @@ impl Shared {
         shared
     }
 
+    /// Whether `session` is the only one, and nobody but its one holder refers to it, to this or to the chain below.
+    ///
+    /// The counts are read one after the other, so a handle that moves between threads meanwhile may be missed: what is let go on this word must be found
+    /// again if it lives on.
+    fn is_idle(self: &Arc<Self>, session: &Arc<Session>) -> bool {
+        /// The session holds the chain as its author, and this does.
+        const OWN: usize = 2;
+        Arc::strong_count(session) == 1
+            && Arc::strong_count(self) == 1
+            && Arc::strong_count(&self.local) == OWN
+            && self.orphans.lock().is_empty()
+    }
+
     /// The session of an identity; made when it is asked for first.
     pub(crate) fn session(self: &Arc<Self>, identity: &Identity) -> Arc<Session> {
         let _making = self.making.lock();
@@ -127,6 +140,12 @@ impl Shared {
         }
         session.fill();
         session
+    }
+}
+
+impl Session {
+    pub(crate) fn is_idle(self: &Arc<Self>) -> bool {
+        self.shared.is_idle(self)
     }
 }
 
