@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 
 use ate_crypto::{Hash, KeyId};
-use ate_log::{Cursor, FrameKind, Location, Log};
+use ate_log::{Cursor, FrameKind, Location, Log, Scan};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -126,7 +126,7 @@ impl Directory {
     /// # Errors
     /// The log's; what was found before stays.
     pub fn update(&mut self, log: &dyn Log) -> Result<(), OpenError> {
-        let from = self.cursor;
+        let from = Scan::from(self.cursor);
         self.cursor = log.scan(from, &mut |frame| {
             if frame.kind == FrameKind::Commit && frame.number == 0 {
                 // What does not decode is no chain here; opening it by id says what is wrong.
