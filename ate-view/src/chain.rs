@@ -7,6 +7,7 @@ use ate_chain::{
 };
 use ate_crypto::{Hash, Identity, KeyId, Who};
 
+use crate::cache::ValueCache;
 use crate::commit::ATTEMPTS_MAX;
 use crate::commit::receipt;
 use crate::dao::{Dao, DaoInner, Facts};
@@ -43,9 +44,9 @@ impl Chain {
         name: &str,
         identity: &Identity,
         clock: Arc<dyn Clock>,
-        cache_bytes: usize,
+        cache: &ValueCache,
     ) -> Self {
-        let shared = Shared::new(local, name.to_owned(), clock, cache_bytes);
+        let shared = Shared::new(local, name.to_owned(), clock, cache.clone());
         Self {
             session: shared.session(identity),
         }
@@ -114,7 +115,7 @@ impl Chain {
         self.session.author.identity()
     }
 
-    /// The same chain as another identity sees it, with a cache of its own.
+    /// The same chain as another identity sees it.
     ///
     /// # Cost
     /// The first time for an identity, linear in the records; its first use of a name is linear in the log.
@@ -517,10 +518,10 @@ impl Chain {
         self.local().who(key)
     }
 
-    /// Bytes of decoded values held in memory.
+    /// Bytes of decoded values held in memory, by all chains that share a [`ValueCache`] with this one.
     #[must_use]
     pub fn cache_bytes(&self) -> usize {
-        self.session.cache.bytes()
+        self.session.cache.shared().bytes()
     }
 
     fn write<T: Record>(

@@ -36,6 +36,7 @@ mod view;
 mod weak;
 mod write;
 
+pub use cache::ValueCache;
 pub use chain::Chain;
 pub use dao::Dao;
 pub use document::{Document, NamedEntry};

@@ -12,7 +12,7 @@ use ate_chain::{
 use ate_crypto::Identity;
 use parking_lot::{Mutex, RwLock};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, ValueCache};
 use crate::commit::Orphan;
 use crate::dao::{Dao, DaoInner, Facts};
 use crate::error::ReadError;
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) local: Arc<Local>,
     pub(crate) name: String,
     pub(crate) clock: Arc<dyn Clock>,
-    cache_bytes: usize,
+    cache: ValueCache,
     /// Taken under the chain's lock by whoever confirms: nothing may call the chain while holding it.
     sessions: RwLock<Vec<Weak<Session>>>,
     /// Held while a session comes into being, so that nobody gets one that is half filled.
@@ -79,13 +79,13 @@ impl Shared {
         local: Arc<Local>,
         name: String,
         clock: Arc<dyn Clock>,
-        cache_bytes: usize,
+        cache: ValueCache,
     ) -> Arc<Self> {
         let shared = Arc::new(Self {
             local,
             name,
             clock,
-            cache_bytes,
+            cache,
             sessions: RwLock::default(),
             making: Mutex::default(),
             announced: Mutex::default(),
@@ -126,7 +126,7 @@ impl Shared {
             shared: self.clone(),
             author: self.local.author(identity),
             index: RwLock::default(),
-            cache: Cache::new(self.cache_bytes),
+            cache: self.cache.share(),
             descriptors: RwLock::default(),
             plans: RwLock::default(),
             names_due: AtomicU64::new(0),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use ate_chain::{Clock, Local};
 use ate_crypto::Identity;
 
+use crate::cache::ValueCache;
 use crate::chain::Chain;
 use crate::session::Shared;
 
@@ -43,14 +44,14 @@ impl WeakChain {
         name: &str,
         identity: &Identity,
         clock: &Arc<dyn Clock>,
-        cache_bytes: usize,
+        cache: &ValueCache,
     ) -> Option<Chain> {
         if let Some(shared) = self.shared.upgrade() {
             return Some(Chain::of(shared.session(identity)));
         }
         // Only somebody who works below this crate still has it.
         let local = self.local.upgrade()?;
-        let chain = Chain::over(local, name, identity, clock.clone(), cache_bytes);
+        let chain = Chain::over(local, name, identity, clock.clone(), cache);
         Some(chain)
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ate_chain::{Clock, Committer, Pending, Spawn};
 use ate_crypto::{Identity, Random, Seed};
 use ate_log::{FileLog, FileStorage, Log, LogOptions, MemLog, OpenError, Storage};
+use ate_view::ValueCache;
 use parking_lot::Mutex;
 
 use crate::ambient::{StoreThread, SystemClock, SystemRandom};
@@ -17,7 +18,7 @@ use crate::maintenance::Maintenance;
 use crate::rest::Listed;
 use crate::store::Store;
 
-/// Default budget for decoded values of each chain and identity.
+/// Default budget for decoded values of a store.
 pub const CACHE_BYTES: usize = 64 << 20;
 
 /// Default number of chains that stay in memory while nobody uses them.
@@ -123,7 +124,8 @@ impl StoreBuilder {
         self
     }
 
-    /// Budget in bytes for decoded values of each chain and identity.
+    /// Budget in bytes for decoded values: one for all chains and identities of this store, whichever use it most. A value of more than a 64th of it is not
+    /// kept.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
@@ -196,7 +198,7 @@ impl StoreBuilder {
             committer,
             clock: self.clock,
             random: self.random,
-            cache_bytes: self.cache_bytes,
+            cache: ValueCache::new(self.cache_bytes),
             chains: Chains::new(self.limits),
             replay_bytes_max: self.replay_bytes_max,
             notes: Mutex::default(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ate_chain::{ChainId, Clock, Committer, DirectoryEntry, Local};
 use ate_crypto::{Hash, Identity, Random};
 use ate_log::Log;
-use ate_view::{Chain, WeakChain};
+use ate_view::{Chain, ValueCache, WeakChain};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::chains::{Begun, Chains, Pressure};
@@ -26,7 +26,7 @@ pub(crate) struct StoreInner {
     pub(crate) committer: Arc<Committer>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
-    pub(crate) cache_bytes: usize,
+    pub(crate) cache: ValueCache,
     pub(crate) chains: Chains,
     pub(crate) replay_bytes_max: u64,
     pub(crate) listed: Mutex<Listed>,
@@ -115,17 +115,11 @@ impl StoreInner {
     }
 
     fn over(&self, local: Arc<Local>, name: &str) -> Chain {
-        Chain::over(
-            local,
-            name,
-            &self.identity,
-            self.clock.clone(),
-            self.cache_bytes,
-        )
+        Chain::over(local, name, &self.identity, self.clock.clone(), &self.cache)
     }
 
     fn upgrade(&self, weak: &WeakChain, name: &str) -> Option<Chain> {
-        weak.upgrade(name, &self.identity, &self.clock, self.cache_bytes)
+        weak.upgrade(name, &self.identity, &self.clock, &self.cache)
     }
 
     /// The chain that a name or id means: the own root's chain first, else the only one of that name.

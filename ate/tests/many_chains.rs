@@ -75,9 +75,9 @@ fn check(chain: &Chain, model: &Model) -> Outcome {
     Ok(())
 }
 
-const CHAINS: usize = 300;
+const CHAINS: usize = 2000;
 const IDLE_MAX: usize = 50;
-const STEPS: usize = 300;
+const STEPS: usize = 1500;
 
 #[test]
 fn chains_come_back_as_they_were() -> Outcome {

@@ -5,8 +5,7 @@ use crate::{
     frame::Binding,
     location::{Location, StreamId},
     sealed::{
-        GroupFiles, Index, Pace, Place, Removal, SealError, SealPlan, SealedPair, Set,
-        shape::Shape,
+        GroupFiles, Index, Pace, Place, Removal, SealError, SealPlan, SealedPair, Set, shape::Shape,
     },
     segment::segment_name,
     storage::{Access, MemStorage, Storage, StorageFile, write_full},
