@@ -67,11 +67,24 @@ pub(crate) struct ReadTo {
     pub(crate) cursor: Cursor,
     /// A proof that was verified, with the commits it names that have not come. A torn end of the log leaves one behind.
     open: Option<Open>,
+    /// Bytes of the chain's own frames in the state that no kept state at rest holds.
+    pub(crate) fresh_bytes: u64,
 }
 
 impl ReadTo {
     pub(crate) fn at(cursor: Cursor) -> Self {
-        Self { cursor, open: None }
+        Self {
+            cursor,
+            open: None,
+            fresh_bytes: 0,
+        }
+    }
+
+    /// Moves on behind frames of the chain that this process wrote: whole batches.
+    pub(crate) fn pass(&mut self, next: Cursor, bytes: u64) {
+        self.cursor = next;
+        self.open = None;
+        self.fresh_bytes += bytes;
     }
 
     /// Whether a proof before the place covers commits after it.
@@ -428,7 +441,7 @@ pub(crate) fn replay(
 ) -> Result<Stretch, OpenError> {
     let stream = state.chain.stream();
     let mut replay = Replay::new(log, state.chain, depth, from.open, progress);
-    let (mut failed, mut good) = (None, from.cursor);
+    let (mut failed, mut good, mut fresh_bytes) = (None, from.cursor, from.fresh_bytes);
     let mut scan = Scan::from(from.cursor).of(stream);
     if depth != Depth::Heads {
         scan = scan.with_bodies();
@@ -439,6 +452,7 @@ pub(crate) fn replay(
             return ControlFlow::Break(());
         }
         good = frame.next;
+        fresh_bytes += frame_bytes(frame.at, frame.next);
         if enough(state) {
             return ControlFlow::Break(());
         }
@@ -460,6 +474,7 @@ pub(crate) fn replay(
                 to: ReadTo {
                     cursor,
                     open: replay.open,
+                    fresh_bytes,
                 },
                 failed,
             })
@@ -469,6 +484,12 @@ pub(crate) fn replay(
 
 /// A commit whose hashes hold, with frame parts 0 and 1.
 type Parted<'f> = (Commit<Verified>, &'f [u8], &'f [u8]);
+
+/// Bytes of a frame. One never spans segments.
+pub(crate) fn frame_bytes(at: Location, next: Location) -> u64 {
+    debug_assert_eq!(at.file, next.file, "a frame stands in one segment");
+    u64::from(next.offset.saturating_sub(at.offset))
+}
 
 /// A commit that was judged, until its signature is verified.
 struct Held {
@@ -588,6 +609,7 @@ impl Local {
                 ReadTo {
                     cursor: read_to.cursor,
                     open: read_to.open.clone(),
+                    fresh_bytes: read_to.fresh_bytes,
                 }
             };
             let (mut held, held_bytes) = (Vec::new(), Cell::new(0));

@@ -35,8 +35,12 @@
 
 mod ambient;
 mod builder;
+mod chains;
 mod error;
+mod inner;
 mod keystore;
+mod maintenance;
+mod rest;
 mod store;
 
 pub use ate_chain as chain;
@@ -50,7 +54,7 @@ pub use ate_view::{
     Chain, CommitError, Dao, Document, Expect, Json, Key, NamedEntry, ReadError, Receipt, Record,
     Shape, Transaction, View, Write,
 };
-pub use builder::{CACHE_BYTES, StoreBuilder};
+pub use builder::{CACHE_BYTES, IDLE_BYTES_MAX, OPEN_CHAINS_MAX, REPLAY_BYTES_MAX, StoreBuilder};
 pub use error::{Error, ErrorKind};
 pub use keystore::Keystore;
 pub use store::{ChainInfo, Store, StoreInfo, Verified};
