@@ -61,6 +61,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backup;
 mod error;
 mod file_log;
 mod frame;
@@ -74,6 +75,10 @@ mod storage;
 
 pub mod conformance;
 
+pub use backup::{
+    BackedUp, BackupError, BackupInfo, Restore, Restored, VerifiedBackup, backup_info, open_backup,
+    restore, verify_backup,
+};
 pub use error::{AppendError, Damage, OpenError, ReadError};
 pub use file_log::{FileLog, GROUP_BYTES_MAX, LogOptions};
 pub use frame::{

@@ -176,7 +176,11 @@ impl StoreBuilder {
 
     fn open_now(self) -> Result<Store, Error> {
         let (identity, is_new_identity) = self.find_identity()?;
-        let (log, store) = self.open_log()?;
+        let (files, store) = self.open_log()?;
+        let log: Arc<dyn Log> = match &files {
+            Some(files) => files.clone(),
+            None => Arc::new(MemLog::new()),
+        };
         let committer = Committer::new(
             log.clone(),
             self.clock.clone(),
@@ -195,6 +199,7 @@ impl StoreBuilder {
             maintenance: Maintenance::new(self.has_thread.then(spawn)),
             evicting: Mutex::default(),
             log,
+            files,
             committer,
             clock: self.clock,
             random: self.random,
@@ -245,13 +250,14 @@ impl StoreBuilder {
         }
     }
 
-    fn open_log(&self) -> Result<(Arc<dyn Log>, [u8; 16]), Error> {
+    /// The log, `None` if it is not in files, and what tells this store's lanes from those of others.
+    fn open_log(&self) -> Result<(Option<Arc<FileLog>>, [u8; 16]), Error> {
         let mut id = [0; 16];
         self.random.fill(&mut id);
         let storage: Arc<dyn Storage> = match (&self.storage, &self.dir) {
             (Some(storage), _) => storage.clone(),
             (None, Some(dir)) => Arc::new(FileStorage::new(dir)),
-            (None, None) => return Ok((Arc::new(MemLog::new()), id)),
+            (None, None) => return Ok((None, id)),
         };
         let log = if self.read_only {
             FileLog::open_reader(storage)?
@@ -261,8 +267,14 @@ impl StoreBuilder {
             }
             FileLog::open(storage, LogOptions::new(id))?
         };
-        // The log's identity tells this store's lanes from others: a copied directory is a fork of this store.
-        let store = log.log_id();
-        Ok((Arc::new(log), store))
+        // Not the log's identity: a restored store goes on with the log of another. A directory that was copied by other means is a fork of this store.
+        let store = log.store_id();
+        #[cfg(ate_planted)]
+        let store = if ate_crypto::planted("reuse-lanes-after-restore") {
+            log.log_id()
+        } else {
+            store
+        };
+        Ok((Some(Arc::new(log)), store))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ate_chain::{ChainId, Clock, Committer, DirectoryEntry, Local};
 use ate_crypto::{Hash, Identity, Random};
-use ate_log::Log;
+use ate_log::{FileLog, Log};
 use ate_view::{Chain, ValueCache, WeakChain};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -23,6 +23,8 @@ pub(crate) struct StoreInner {
     pub(crate) identity: Identity,
     pub(crate) is_new_identity: bool,
     pub(crate) log: Arc<dyn Log>,
+    /// The same log, if it is in files.
+    pub(crate) files: Option<Arc<FileLog>>,
     pub(crate) committer: Arc<Committer>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,

@@ -283,7 +283,7 @@ const fn missing(number: u32) -> OpenError {
     }
 }
 
-fn read_header(
+pub(super) fn read_header(
     storage: &dyn Storage,
     number: u32,
 ) -> Result<(SegmentHeader, Arc<dyn StorageFile>), OpenError> {

@@ -1,6 +1,8 @@
 //! What several tests of the log need: seeded bytes, remembered frames, reading everything.
 #![allow(dead_code, reason = "each test file uses its own selection")]
 
+pub(crate) mod story;
+
 use ate_log::{
     Entry, FrameKind, Location, Log, LogOptions, PartBytes, Placed, ReadError, Scan, StreamId,
 };

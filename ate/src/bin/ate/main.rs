@@ -5,6 +5,7 @@
 
 mod ambient;
 mod args;
+mod backup;
 mod damage;
 mod demo;
 mod documents;
@@ -71,6 +72,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Export(args)) => export::run(&place, &args, &mut out),
         Some(Command::Log(args)) => log::run(&place, &args, &mut out),
         Some(Command::Verify(args)) => verify::run(&place, &args, &mut out),
+        Some(Command::Backup(args)) => backup::run(&place, &args, &mut out),
+        Some(Command::Restore(args)) => backup::restore(&place, &args, &mut out),
         Some(Command::Identity(args)) => identity::run(&place, args.command, &mut out),
         Some(Command::Info) => info::run(&place, &mut out),
         Some(Command::Completions(args)) => {
