@@ -14,6 +14,7 @@ use crate::chains::{Begun, Chains, Pressure};
 use crate::error::Error;
 use crate::maintenance::{Job, Maintenance, Next, Pacing, Work};
 use crate::rest::Listed;
+use crate::upkeep::UpkeepState;
 
 /// How soon chains are looked at again while more are open than may be idle: handles are dropped without a word.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -33,6 +34,7 @@ pub(crate) struct StoreInner {
     /// Whether it was opened for writing, whatever became of the log since.
     pub(crate) is_writer: bool,
     pub(crate) maintenance: Maintenance,
+    pub(crate) upkeep: UpkeepState,
     /// Held by whoever lets idle chains go.
     pub(crate) evicting: Mutex<()>,
     pub(crate) notes: Mutex<Vec<String>>,
@@ -68,6 +70,7 @@ impl StoreInner {
             }
         };
         self.make_room();
+        self.erase_what_is_due(&chain);
         Ok(chain)
     }
 
@@ -77,7 +80,15 @@ impl StoreInner {
         })?;
         let chain = self.open_entry(&entry)?;
         self.make_room();
+        self.erase_what_is_due(&chain);
         Ok(chain)
+    }
+
+    /// A crash may have come between an erasure and its work.
+    fn erase_what_is_due(self: &Arc<Self>, chain: &Chain) {
+        if self.is_writer && chain.local().has_due_erasures() {
+            self.maintenance.call(self, Job::Erase);
+        }
     }
 
     /// The list of chains, with all that the log holds now.
@@ -260,6 +271,10 @@ impl Work for StoreInner {
                     self.note(format!("the list of chains was not written: {error}"));
                 }
             }
+            Job::Seal => return self.seal(pacing),
+            Job::Erase => return self.finish_erasures(),
+            Job::Compact => return self.compact_open(pacing),
+            Job::Scrub => return self.scrub_slowly(pacing),
         }
         Next::WhenCalled
     }
