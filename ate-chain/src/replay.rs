@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use ate_crypto::{Hash, KeyId, Signature, Who};
+use ate_crypto::{Hash, KeyId, Part, Signature, Who};
 use ate_log::{Cursor, Frame, FrameKind, Location, Log, Placed};
 
-use crate::commit::{Commit, PART_CONTENTS, PART_HEADS, PART_METAS, Verified};
+use crate::commit::{Commit, MissingPart, PART_CONTENTS, PART_HEADS, PART_METAS, Stored, Verified};
 use crate::committer::{Committer, apply};
 use crate::error::{OpenError, ReadError};
 use crate::event::Change;
@@ -20,6 +20,9 @@ use crate::local::Local;
 use crate::proof::{Proof, verify_batch};
 use crate::rest::Rest;
 use crate::state::State;
+use missing::Missing;
+
+mod missing;
 
 /// How much a load proves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +47,8 @@ pub struct Proved {
     pub bodies: u64,
     /// Bytes of those bodies, sealed.
     pub body_bytes: u64,
+    /// Bodies that are not there, as the chain allows: erased, or dropped below its horizon.
+    pub erased: u64,
     /// Hybrid signatures verified.
     pub signatures: u64,
     /// Proof frames covered by those signatures.
@@ -112,6 +117,8 @@ pub(crate) struct Replay<'a> {
     /// A signature did not hold: nothing since the last one that did may be believed.
     forged: bool,
     pub(crate) proved: Proved,
+    /// Bodies that were not there.
+    missing: Missing,
     progress: &'a mut dyn FnMut(&Proved),
 }
 
@@ -130,6 +137,7 @@ impl<'a> Replay<'a> {
             runs: HashMap::new(),
             first: None,
             proved: Proved::default(),
+            missing: Missing::default(),
             progress,
         }
     }
@@ -238,7 +246,12 @@ impl<'a> Replay<'a> {
         confirm: &mut Take<'_>,
     ) -> Result<(), OpenError> {
         let seq = state.next_seq();
-        let (commit, heads, metas) = self.verified(state, frame)?;
+        let Parted {
+            commit,
+            heads,
+            metas,
+            missing,
+        } = self.verified(state, frame)?;
         if seq == 0 {
             self.genesis(state, &commit, frame.at)?;
         }
@@ -265,7 +278,8 @@ impl<'a> Replay<'a> {
         if let Some(open) = &mut self.open {
             open.commits.next();
         }
-        self.count(&commit);
+        self.count(&commit, &missing);
+        self.missing.take_in(&commit, seq, frame.at, &missing);
         confirm(state, commit, heads, metas, &placed);
         (self.progress)(&self.proved);
         Ok(())
@@ -300,15 +314,24 @@ impl<'a> Replay<'a> {
             frame.at,
         )?;
         let mut parts = frame.parts().skip(PART_CONTENTS);
-        let contents = |_: usize| parts.next().map(|(_, bytes)| bytes);
-        let commit = commit
+        // LOG-API: what was not read or is erased is `Absent`; where bodies are checked, large ones are read here.
+        let contents = |_: usize| {
+            let (_, bytes) = parts.next()?;
+            Some(Stored::Here(bytes.into()))
+        };
+        let (commit, missing) = commit
             .verify(metas, contents, self.depth != Depth::Heads)
             .map_err(damaged)?;
-        Ok((commit, heads, metas))
+        Ok(Parted {
+            commit,
+            heads,
+            metas,
+            missing,
+        })
     }
 
     /// Adds a commit that was judged to what was proved.
-    fn count(&mut self, commit: &Commit<Verified>) {
+    fn count(&mut self, commit: &Commit<Verified>, missing: &[MissingPart]) {
         self.proved.commits += 1;
         self.proved.events += commit.events.len() as u64;
         if self.depth == Depth::Heads {
@@ -322,6 +345,15 @@ impl<'a> Replay<'a> {
         for body in bodies {
             self.proved.bodies += 1;
             self.proved.body_bytes += u64::from(body.bytes);
+        }
+        for (index, part) in missing {
+            let head = &commit.events[*index as usize].head;
+            let body = match part {
+                Part::Meta => head.meta,
+                _ => head.content,
+            };
+            self.proved.bodies -= 1;
+            self.proved.body_bytes -= body.map_or(0, |body| u64::from(body.bytes));
         }
     }
 
@@ -363,6 +395,22 @@ impl<'a> Replay<'a> {
         match commit.events.first().map(|event| &event.head.change) {
             Some(Change::Genesis(_)) => Ok(()),
             _ => Err(self.damaged(state, at, "the first commit is not a genesis")),
+        }
+    }
+
+    /// Every body that was missing may be, as the chain stands at the end of the pass.
+    fn settle(&mut self, state: &State) -> Result<(), OpenError> {
+        match self.missing.settle(state) {
+            Ok(count) => {
+                self.proved.erased += count;
+                Ok(())
+            }
+            Err((seq, at)) => Err(OpenError::Damaged {
+                chain: self.chain,
+                seq,
+                at,
+                why: "a body is missing that nothing erased",
+            }),
         }
     }
 
@@ -416,6 +464,7 @@ pub(crate) fn replay(
         Some(error) if replay.forged => Err(error),
         failed => {
             replay.verify_all(state)?;
+            let failed = failed.or_else(|| replay.settle(state).err());
             Ok(Stretch {
                 proved: replay.proved,
                 to: ReadTo {
@@ -428,8 +477,13 @@ pub(crate) fn replay(
     }
 }
 
-/// A commit whose hashes hold, with frame parts 0 and 1.
-type Parted<'f> = (Commit<Verified>, &'f [u8], &'f [u8]);
+/// A commit whose hashes hold, with frame parts 0 and 1 and what is not there.
+struct Parted<'f> {
+    commit: Commit<Verified>,
+    heads: &'f [u8],
+    metas: &'f [u8],
+    missing: Vec<MissingPart>,
+}
 
 /// A commit that was judged, until its signature is verified.
 struct Held {
