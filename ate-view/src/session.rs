@@ -154,6 +154,7 @@ impl Session {
         let mut index = self.index.write();
         let mut known = Vec::new();
         for change in commit.changes() {
+            index.erase(change);
             // A record that is new was never cached.
             if !index.row(change) {
                 known.push(change.key);
@@ -162,7 +163,13 @@ impl Session {
         let closed = self
             .local()
             .open_names(&self.author, commit, |change, collection, name| {
-                index.name(change.parent_slot, collection, name, change.slot)
+                index.name(
+                    change.parent_slot,
+                    collection,
+                    name,
+                    change.slot,
+                    commit.seq(),
+                )
             });
         index.closed += closed;
         if index.closed > 0 && commit.changes_keys() {
@@ -178,7 +185,9 @@ impl Session {
         // The chain's lock is taken first, as when a commit is confirmed.
         let mut index = None;
         self.local().visit_rows(|change| {
-            index.get_or_insert_with(|| self.index.write()).row(change);
+            let index = index.get_or_insert_with(|| self.index.write());
+            index.erase(change);
+            index.row(change);
         });
         if index.take().is_some() {
             self.find_later();
@@ -231,12 +240,14 @@ impl Session {
                 name.collection.to_owned(),
                 name.name.to_owned(),
                 name.slot,
+                name.seq,
             ))
         })?;
         let mut index = self.index.write();
-        found.iter().for_each(|(parent, collection, name, slot)| {
-            index.name(*parent, collection, name, *slot)
-        });
+        for (parent, collection, name, slot, seq) in &found {
+            // What was erased since it was read is not taken in.
+            index.name(*parent, collection, name, *slot, *seq);
+        }
         // What was confirmed meanwhile and stayed closed may count twice; what opens later is looked for once more then.
         index.closed = closed + index.closed.saturating_sub(closed_before);
         Ok(())
@@ -537,6 +548,11 @@ pub(crate) fn shown(target: &Target) -> String {
 fn name_it(error: ChainError, shown: &impl Fn() -> String) -> ReadError {
     match error {
         ChainError::NotFound { .. } => ReadError::NotFound { name: shown() },
+        ChainError::Erased { .. } => ReadError::Erased { name: shown() },
+        ChainError::Dropped { horizon, .. } => ReadError::Dropped {
+            name: shown(),
+            horizon,
+        },
         error => error.into(),
     }
 }
