@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ate_chain::{
     ChainId, Clock, Committer, Depth, Directory, DirectoryEntry, Local, OpenError, Pending,
-    Position, Proved, Rest,
+    Position, Proved, Rest, rest_name,
 };
 use ate_crypto::{Hash, Identity, KeyId, Random, sealed_file};
 use ate_log::{Location, Log};
@@ -338,6 +338,8 @@ impl Store {
             ));
         }
         chain.local().load()?;
+        // What an erasure before the last end left undone.
+        self.0.finish_erasures(&chain);
         chains.push(OpenChain {
             chain: chain.clone(),
             root: entry.root,
@@ -402,6 +404,16 @@ impl StoreInner {
         }
     }
 
+    /// Destroys what erasures of a chain left: those whose answers nobody waited for.
+    fn finish_erasures(&self, chain: &Chain) {
+        if let Err(error) = chain.local().finish_erasures() {
+            self.note(format!(
+                "erased bytes of chain {} are not destroyed yet: {error}",
+                chain.id()
+            ));
+        }
+    }
+
     /// Puts every chain to rest for which a replay would be long.
     fn put_to_rest(&self) -> Result<(), Error> {
         let now = self.log.durable();
@@ -412,7 +424,9 @@ impl StoreInner {
             } else {
                 u64::MAX
             };
-            if open.chain.is_new() || behind < REPLAY_BYTES_MAX {
+            // An erasure took away what there was: the next opening would replay everything.
+            let is_due = behind >= REPLAY_BYTES_MAX || open.chain.local().lost_rest();
+            if open.chain.is_new() || !is_due {
                 continue;
             }
             let names = || open.chain.names_at_rest();
@@ -429,6 +443,7 @@ impl StoreInner {
             plain.extend_from_slice(&state);
             plain.extend_from_slice(&names);
             self.put(&rest_name(&open.chain.id()), plain)?;
+            open.chain.local().has_rest();
             open.rested = now;
             any = true;
         }
@@ -456,6 +471,7 @@ impl StoreInner {
             .collect();
         chains.iter().for_each(Chain::settle);
         self.committer.close();
+        chains.iter().for_each(|chain| self.finish_erasures(chain));
         if !self.log.writable() {
             return Ok(());
         }
@@ -474,10 +490,6 @@ impl Drop for StoreInner {
     fn drop(&mut self) {
         drop(self.close());
     }
-}
-
-fn rest_name(chain: &ChainId) -> String {
-    format!("chain-{chain}")
 }
 
 impl std::fmt::Debug for Store {
