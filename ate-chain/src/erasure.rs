@@ -295,3 +295,6 @@ fn destroy(log: &dyn Log, spans: &[Span]) -> Result<(), AppendError> {
     let _ = (log, spans);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,4 +4,4 @@ mod decoders;
 mod erasure;
 mod false_grants;
 mod rules;
-mod world;
+pub(crate) mod world;
