@@ -16,7 +16,7 @@ use crate::local::Local;
 pub enum Kept {
     /// It is there, or it never had any.
     Yes,
-    /// The record was erased since.
+    /// The record was erased since, or by this very version.
     Erased,
     /// It was superseded before the chain's horizon.
     Dropped,
@@ -68,7 +68,10 @@ impl Local {
                 .get(at.event as usize)
                 .filter(|event| event.target() == Some(*key));
             let event = event.ok_or(ReadError::NotFound { key: *key })?;
-            let kept = if event.content.is_none() && event.meta.is_none() {
+            let erases = matches!(event.change, Change::Erase { .. });
+            let kept = if erases {
+                Kept::Erased
+            } else if event.content.is_none() && event.meta.is_none() {
                 Kept::Yes
             } else if erased_before.is_some_and(|before| at.seq < before) {
                 Kept::Erased
@@ -79,7 +82,7 @@ impl Local {
             };
             let entry = HistoryEntry {
                 version: at,
-                live: !matches!(event.change, Change::Remove { .. } | Change::Erase { .. }),
+                live: !erases && !matches!(event.change, Change::Remove { .. }),
                 author: info.head.author,
                 order_time_ms: info.order_time_ms,
                 content_bytes: event.content.map_or(0, |content| content.bytes),
@@ -153,12 +156,25 @@ impl Local {
         key: &RecordKey,
         position: Position,
     ) -> Result<Option<Version>, ReadError> {
+        let entry = self.entry_at(key, position)?;
+        Ok(entry.filter(|entry| entry.live).map(|entry| entry.version))
+    }
+
+    /// What stood of a record at `position`, be it the end of it; `None` if it had never existed then.
+    ///
+    /// # Errors
+    /// As [`Local::history`].
+    pub fn entry_at(
+        &self,
+        key: &RecordKey,
+        position: Position,
+    ) -> Result<Option<HistoryEntry>, ReadError> {
         let mut found = None;
         match self.history(key, |entry| {
             if entry.version.seq >= position.0 {
                 return ControlFlow::Continue(());
             }
-            found = entry.live.then_some(entry.version);
+            found = Some(*entry);
             ControlFlow::Break(())
         }) {
             Ok(()) => Ok(found),

@@ -177,7 +177,7 @@ fn erased_bodies_are_refused_though_the_bytes_are_still_there() {
             .map(|entry| (entry.version, entry.live, entry.kept))
             .collect();
         let expected = [
-            (record.version, false, Kept::Yes),
+            (record.version, false, Kept::Erased),
             (second, true, Kept::Erased),
             (first, true, Kept::Erased),
         ];

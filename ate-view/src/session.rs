@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ate_chain::{
-    Author, Clock, CollectionTag, ConfirmedCommit, Local, Observer, Opened, Position,
+    Author, Clock, CollectionTag, ConfirmedCommit, Kept, Local, Observer, Opened, Position,
     ReadError as ChainError, RecordInfo, RecordKey, SchemaTag, Slot, Version,
 };
 use ate_crypto::Identity;
@@ -357,10 +357,11 @@ impl Session {
                 (Err(error), _) => return Err(error),
             }
         }
-        let version = position.map_or(Ok(None), |position| local.version_at(key, position))?;
-        let version = version.ok_or_else(|| ReadError::NotFound { name: shown() })?;
+        let entry = position.map_or(Ok(None), |position| local.entry_at(key, position))?;
+        let entry = entry.filter(|entry| entry.live || entry.kept == Kept::Erased);
+        let entry = entry.ok_or_else(|| ReadError::NotFound { name: shown() })?;
         let opened = local
-            .open_version(&self.author, key, version)
+            .open_version(&self.author, key, entry.version)
             .map_err(|error| name_it(error, shown))?;
         Ok((opened, false))
     }

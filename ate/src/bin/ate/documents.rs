@@ -219,10 +219,11 @@ pub(crate) fn history(place: &Place, args: &History, out: &mut Output) -> Result
             out.object(&entry)?;
             continue;
         }
-        let what = match entry.gone {
-            Some(gone) => format!("{} bytes {gone}", Count(entry.bytes.into())),
-            None if entry.live => format!("{} bytes sealed", Count(entry.bytes.into())),
-            None => "removed".into(),
+        let bytes = Count(entry.bytes.into());
+        let what = match (entry.live, entry.gone) {
+            (true, gone) => format!("{bytes} bytes {}", gone.unwrap_or("sealed")),
+            (false, Some(gone)) => gone.into(),
+            (false, None) => "removed".into(),
         };
         out.line(format_args!(
             "{:<10} position {:<8} {}  {}  {what}",
