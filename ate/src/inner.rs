@@ -86,8 +86,9 @@ impl StoreInner {
 
     /// A crash may have come between an erasure and its work.
     fn erase_what_is_due(self: &Arc<Self>, chain: &Chain) {
-        if self.is_writer && chain.local().has_due_erasures() {
-            self.maintenance.call(self, Job::Erase);
+        let is_due = self.is_writer && chain.local().has_due_erasures();
+        if is_due && !self.maintenance.call(self, Job::Erase) {
+            self.finish_erasures();
         }
     }
 
@@ -247,6 +248,7 @@ impl StoreInner {
         if !self.log.writable() {
             return Ok(());
         }
+        self.finish_erasures();
         // A snapshot is a cache: that it could not be written takes nothing away, and memory has no use for one.
         if self.keeps_rest()
             && let Err(error) = self.put_all_to_rest()
