@@ -1,21 +1,12 @@
 //! Where the sealed parts of a commit stand in the log.
 
-use ate_log::Location;
+use ate_log::{Location, Span, body_bytes_in_frame};
 
 use crate::event::EventHead;
 use crate::state::CommitRow;
 
 /// Bytes of the checksum behind each frame part.
 pub(crate) const CRC_BYTES: u32 = 4;
-
-/// A range of bytes in the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Span {
-    /// First byte.
-    pub at: Location,
-    /// How many.
-    pub bytes: u32,
-}
 
 /// The sealed parts of one event.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -28,7 +19,7 @@ pub(crate) struct BodyPlaces {
 
 /// Bytes that a sealed content of `bytes` takes in its frame, checksum included.
 pub(crate) const fn content_bytes_in_frame(bytes: u32) -> u32 {
-    bytes + CRC_BYTES
+    body_bytes_in_frame(bytes) + CRC_BYTES
 }
 
 /// The sealed parts of every event of a commit, in event order.

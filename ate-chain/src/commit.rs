@@ -3,9 +3,8 @@
 //! [`Commit<Unverified>`] is what a log or a peer hands over. Only [`Commit::verify`] and the sealing of an own draft make a [`Commit<Verified>`], and
 //! only that is judged by the rules; so nothing unverified can reach the state.
 
-use std::marker::PhantomData;
-
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 use ate_crypto::merkle::{RootBuilder, leaf_hash};
 use ate_crypto::{Hash, Part, sha256};
@@ -48,17 +47,16 @@ pub(crate) struct Commit<State> {
 pub(crate) const PART_HEADS: usize = 0;
 pub(crate) const PART_METAS: usize = 1;
 pub(crate) const PART_CONTENTS: usize = 2;
+/// Parts of a commit frame that are heads to the log: heads and metas.
+pub(crate) const COMMIT_HEAD_PARTS: u8 = PART_CONTENTS as u8;
+/// Parts of a proof frame that are heads to the log: all of it.
+pub(crate) const PROOF_HEAD_PARTS: u8 = 1;
 
 /// A content as the log gives it.
 pub(crate) enum Stored<'a> {
     /// Its bytes.
     Here(Cow<'a, [u8]>),
     /// Nothing but its length: not looked at, or destroyed.
-    // LOG-API: the log gives every body until it keeps them apart.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the log gives every body so far")
-    )]
     Absent {
         /// Bytes that it has, or had.
         bytes: u32,
@@ -117,7 +115,7 @@ impl Commit<Unverified> {
     pub(crate) fn verify<'a>(
         self,
         metas: &[u8],
-        mut content: impl FnMut(usize) -> Option<Stored<'a>>,
+        mut content: impl FnMut() -> Option<Stored<'a>>,
         check_bodies: bool,
     ) -> Result<(Commit<Verified>, Vec<MissingPart>), &'static str> {
         #[cfg(ate_planted)]
@@ -130,7 +128,7 @@ impl Commit<Unverified> {
         if !is_root {
             return Err("events do not hash to the signed root");
         }
-        let (mut metas, mut contents, mut missing) = (Reader::new(metas), 0, Vec::new());
+        let (mut metas, mut missing) = (Reader::new(metas), Vec::new());
         for (event, index) in self.events.iter().zip(0..) {
             if let Some(meta) = &event.head.meta {
                 let bytes = metas
@@ -145,8 +143,7 @@ impl Commit<Unverified> {
                 }
             }
             if let Some(signed) = &event.head.content {
-                let stored = content(contents).ok_or("a body is missing")?;
-                contents += 1;
+                let stored = content().ok_or("a body is missing")?;
                 let holds = stored.bytes() == signed.bytes.into()
                     && match &stored {
                         Stored::Here(bytes) => !check_bodies || sha256(&[bytes]) == signed.hash,
@@ -160,7 +157,7 @@ impl Commit<Unverified> {
                 }
             }
         }
-        if !metas.is_empty() || content(contents).is_some() {
+        if !metas.is_empty() || content().is_some() {
             return Err("a body that no event announces");
         }
         Ok((self.trust(), missing))

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
-use ate_log::{AppendError, FrameKind, Log};
+use ate_log::{FrameKind, FullSpeed, Least, Scan, Span};
 
-use crate::bodies::{Span, body_places};
+use crate::bodies::body_places;
 use crate::commit::PART_HEADS;
 use crate::error::{EraseError, ReadError};
 use crate::ids::{ChainId, Position, RecordKey, Version};
@@ -101,7 +101,7 @@ impl Local {
             return Ok(0);
         }
         let spans = self.spans_of(&due)?;
-        destroy(&*self.log, &spans)?;
+        self.log.erase(&spans, Least::ANY, &mut FullSpeed)?;
         self.forget_rest()?;
         let mut state = self.state.write();
         for due in &due {
@@ -183,9 +183,9 @@ impl Local {
         let (end, stream) = (horizon.min(self.horizon()).0, self.chain().stream());
         let (mut newest, mut spans) = (HashMap::new(), Vec::new());
         let mut failed = None;
-        // LOG-API: heads are enough, of this stream alone.
-        self.log.scan(self.log.start(), &mut |frame| {
-            if frame.kind != FrameKind::Commit || frame.stream != stream {
+        let scan = Scan::from(self.log.start()).of(stream);
+        self.log.scan(scan, &mut |frame| {
+            if frame.kind != FrameKind::Commit {
                 return ControlFlow::Continue(());
             }
             if frame.number >= end {
@@ -260,7 +260,6 @@ impl Local {
 
     /// Why a body cannot be had: what was destroyed while it was read, or by a writer that a live reader has not followed yet, is no damage.
     pub(crate) fn explain(&self, key: &RecordKey, version: Version, error: ReadError) -> ReadError {
-        // LOG-API: the log's own `Erased`, if nothing here covers it, is damage.
         if !matches!(error, ReadError::Damaged { .. } | ReadError::Log(_)) {
             return error;
         }
@@ -288,12 +287,6 @@ fn due(state: &State) -> Vec<Due> {
         })
     });
     due.collect()
-}
-
-/// LOG-API: destroys the bytes of `spans`, durably; to be completed with `Log::erase(spans, Least::ANY)`.
-fn destroy(log: &dyn Log, spans: &[Span]) -> Result<(), AppendError> {
-    let _ = (log, spans);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -102,7 +102,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use bodies::Span;
 pub use checkpoint::Checkpoint;
 pub use committer::{Committed, Committer};
 pub use directory::{Directory, DirectoryEntry};

@@ -1,8 +1,8 @@
 //! One chain in one store: its state behind a lock, its bodies in the log.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 
 use ate_crypto::{Hash, Identity, KeyId, Random};
 use ate_log::Log;
@@ -40,7 +40,8 @@ pub struct Local {
     pub(crate) log: Arc<dyn Log>,
     committer: Arc<Committer>,
     pub(crate) state: RwLock<State>,
-    pub(crate) observer: OnceLock<Arc<dyn Observer>>,
+    /// Locked after the state, never before.
+    pub(crate) observer: RwLock<Option<Arc<dyn Observer>>>,
     pub(crate) lanes: Mutex<HashMap<KeyId, OwnLane>>,
     pub(crate) birth: Option<Birth>,
     keyrings: Mutex<HashMap<KeyId, Arc<Keyring>>>,
@@ -93,7 +94,7 @@ impl Local {
             random: committer.random().clone(),
             committer,
             state: RwLock::new(state),
-            observer: OnceLock::new(),
+            observer: RwLock::default(),
             lanes: Mutex::default(),
             birth,
             keyrings: Mutex::new(keyrings),
@@ -126,9 +127,9 @@ impl Local {
         ))
     }
 
-    /// Names who learns of confirmed commits from now on. Only the first call has an effect.
-    pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {
-        self.observer.set(observer).is_ok()
+    /// Names who learns of confirmed commits from now on, in the place of whoever was named before.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        *self.observer.write() = Some(observer);
     }
 
     /// The chain's id.
@@ -139,6 +140,17 @@ impl Local {
     /// The committer that writes this chain.
     pub fn committer(&self) -> &Arc<Committer> {
         &self.committer
+    }
+
+    /// Bytes of the chain's own frames that a load would replay: all since the last state at rest that was kept.
+    pub fn replay_bytes(&self) -> u64 {
+        self.read_to.lock().fresh_bytes
+    }
+
+    /// Notes that a state at rest was kept, and which bytes need no replay since: those that [`Local::replay_bytes`] gave *before* [`Local::at_rest`].
+    pub fn rested(&self, bytes: u64) {
+        let mut read_to = self.read_to.lock();
+        read_to.fresh_bytes = read_to.fresh_bytes.saturating_sub(bytes);
     }
 
     /// Whether the chain stands in the log: its first commit has been confirmed.

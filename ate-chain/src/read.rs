@@ -161,7 +161,7 @@ impl Local {
             .content
             .ok_or_else(|| damaged("the event has no content"))?;
         let mut sealed = vec![0; signed.bytes as usize];
-        self.log.read(*at, &mut sealed)?;
+        self.log.read_body(*at, &mut sealed)?;
         // Before any key is touched: decryption is not authorship.
         if sha256(&[&sealed]) != signed.hash {
             return Err(damaged("a body does not match its signed hash"));

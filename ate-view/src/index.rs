@@ -144,6 +144,14 @@ impl Index {
         self.by_slot.get(&slot)
     }
 
+    /// Bytes held, allocations included; names are counted at a usual length.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        const NAME_BYTES: usize = 100;
+        self.rows as usize * size_of::<Slot>()
+            + self.children.capacity() * size_of::<((Slot, CollectionTag), Vec<Slot>)>()
+            + self.by_slot.len() * NAME_BYTES
+    }
+
     /// Takes the names of `other`; `false`, and nothing is taken, if they name rows that do not exist.
     pub(crate) fn take_names(&mut self, other: Self) -> bool {
         let fits = |slot: &Slot| *slot < self.rows;

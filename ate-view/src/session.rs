@@ -12,7 +12,7 @@ use ate_chain::{
 use ate_crypto::Identity;
 use parking_lot::{Mutex, RwLock};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, ValueCache};
 use crate::commit::Orphan;
 use crate::dao::{Dao, DaoInner, Facts};
 use crate::error::ReadError;
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) local: Arc<Local>,
     pub(crate) name: String,
     pub(crate) clock: Arc<dyn Clock>,
-    cache_bytes: usize,
+    cache: ValueCache,
     /// Taken under the chain's lock by whoever confirms: nothing may call the chain while holding it.
     sessions: RwLock<Vec<Weak<Session>>>,
     /// Held while a session comes into being, so that nobody gets one that is half filled.
@@ -79,13 +79,13 @@ impl Shared {
         local: Arc<Local>,
         name: String,
         clock: Arc<dyn Clock>,
-        cache_bytes: usize,
+        cache: ValueCache,
     ) -> Arc<Self> {
         let shared = Arc::new(Self {
             local,
             name,
             clock,
-            cache_bytes,
+            cache,
             sessions: RwLock::default(),
             making: Mutex::default(),
             announced: Mutex::default(),
@@ -95,6 +95,19 @@ impl Shared {
             .local
             .observe(Arc::new(FanOut(Arc::downgrade(&shared))));
         shared
+    }
+
+    /// Whether `session` is the only one, and nobody but its one holder refers to it, to this or to the chain below.
+    ///
+    /// The counts are read one after the other, so a handle that moves between threads meanwhile may be missed: what is let go on this word must be found
+    /// again if it lives on.
+    fn is_idle(self: &Arc<Self>, session: &Arc<Session>) -> bool {
+        /// The session holds the chain as its author, and this does.
+        const OWN: usize = 2;
+        Arc::strong_count(session) == 1
+            && Arc::strong_count(self) == 1
+            && Arc::strong_count(&self.local) == OWN
+            && self.orphans.lock().is_empty()
     }
 
     /// The session of an identity; made when it is asked for first.
@@ -113,7 +126,7 @@ impl Shared {
             shared: self.clone(),
             author: self.local.author(identity),
             index: RwLock::default(),
-            cache: Cache::new(self.cache_bytes),
+            cache: self.cache.share(),
             descriptors: RwLock::default(),
             plans: RwLock::default(),
             names_due: AtomicU64::new(0),
@@ -127,6 +140,12 @@ impl Shared {
         }
         session.fill();
         session
+    }
+}
+
+impl Session {
+    pub(crate) fn is_idle(self: &Arc<Self>) -> bool {
+        self.shared.is_idle(self)
     }
 }
 
