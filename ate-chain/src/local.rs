@@ -108,6 +108,7 @@ impl Local {
             name,
             identity,
             committer.store(),
+            committer.common(),
             &**committer.random(),
             committer.now_ms(),
         )?;
@@ -187,7 +188,10 @@ impl Local {
             .keyrings
             .lock()
             .entry(identity.id())
-            .or_insert_with(|| Arc::new(Keyring::new(identity.clone())))
+            .or_insert_with(|| {
+                let seal_keys = &self.committer.common().seal_keys;
+                Arc::new(Keyring::new(identity.clone(), seal_keys))
+            })
             .clone();
         Author {
             local: self.clone(),
