@@ -16,7 +16,7 @@ use std::{
     ops::ControlFlow,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 use walk::{Step, Walker, Window};
@@ -26,6 +26,7 @@ mod draft;
 mod observe;
 mod open;
 mod recovery;
+mod reserve;
 mod segments;
 mod snapshots;
 mod walk;
@@ -34,6 +35,7 @@ mod writer;
 pub use writer::GROUP_BYTES_MAX;
 
 pub(crate) const LOCK_FILE: &str = "lock";
+pub(crate) const RESERVE_FILE: &str = "reserve";
 /// How a log is made and written. The defaults are right for disks; sizes matter to tests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogOptions {
@@ -46,10 +48,13 @@ pub struct LogOptions {
     pub segment_bytes_max: u32,
     /// How far ahead of small groups zeros are written; 0: not at all.
     pub zero_window_bytes: u32,
+    /// Space that a writer keeps aside, in the file `reserve`, for opening after a crash and for closing on a full disk. Appends
+    /// never use it. Made when there is room, given back by [`Log::close`]; 0: none.
+    pub reserve_bytes: u32,
 }
 
 impl LogOptions {
-    /// Segments of 1 to 64 MiB, zeros 256 KiB ahead.
+    /// Segments of 1 to 64 MiB, zeros 256 KiB ahead, a reserve of 512 KiB.
     #[must_use]
     pub const fn new(log_id: [u8; 16]) -> Self {
         Self {
@@ -57,6 +62,7 @@ impl LogOptions {
             segment_bytes_min: 1 << 20,
             segment_bytes_max: 64 << 20,
             zero_window_bytes: 256 << 10,
+            reserve_bytes: 512 << 10,
         }
     }
 }
@@ -97,6 +103,8 @@ pub struct FileLog {
     durable: AtomicU64,
     /// Readers: what stands at the end instead of a frame, if that is damage.
     damage: Mutex<Option<Damage>>,
+    /// The writer: there is a reserve file.
+    has_reserve: AtomicBool,
 }
 
 impl FileLog {
@@ -141,6 +149,7 @@ impl FileLog {
             end: AtomicU64::new(end.to_u64()),
             durable: AtomicU64::new(end.to_u64()),
             damage: Mutex::new(None),
+            has_reserve: AtomicBool::new(false),
         }
     }
 
@@ -318,7 +327,10 @@ impl Log for FileLog {
 
     fn disk_bytes(&self) -> u64 {
         let ours = |name: &String| {
-            segment_number(name).is_some() || snapshot_name(name).is_some() || name == LOCK_FILE
+            segment_number(name).is_some()
+                || snapshot_name(name).is_some()
+                || name == LOCK_FILE
+                || name == RESERVE_FILE
         };
         let names = self.storage.list().unwrap_or_default();
         names

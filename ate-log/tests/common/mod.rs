@@ -10,6 +10,7 @@ pub(crate) const SMALL: LogOptions = LogOptions {
     segment_bytes_min: 1024,
     segment_bytes_max: 2048,
     zero_window_bytes: 256,
+    reserve_bytes: 1024,
 };
 
 /// One frame as a test remembers it.
