@@ -27,11 +27,14 @@ mod observe;
 mod open;
 mod recovery;
 mod reserve;
+mod salvage;
 mod segments;
 mod snapshots;
+mod survey;
 mod walk;
 mod writer;
 
+pub use survey::{DamagedRange, FrameName, Surveyed};
 pub use writer::GROUP_BYTES_MAX;
 
 pub(crate) const LOCK_FILE: &str = "lock";
@@ -103,6 +106,8 @@ pub struct FileLog {
     durable: AtomicU64,
     /// Readers: what stands at the end instead of a frame, if that is damage.
     damage: Mutex<Option<Damage>>,
+    /// What is damaged, if the log was opened in spite of it.
+    salvaged: Option<Vec<DamagedRange>>,
     /// The writer: there is a reserve file.
     has_reserve: AtomicBool,
 }
@@ -149,7 +154,15 @@ impl FileLog {
             end: AtomicU64::new(end.to_u64()),
             durable: AtomicU64::new(end.to_u64()),
             damage: Mutex::new(None),
+            salvaged: None,
             has_reserve: AtomicBool::new(false),
+        }
+    }
+
+    fn first_frame(&self) -> Cursor {
+        Location {
+            file: self.segments.first(),
+            offset: SEGMENT_HEADER_BYTES,
         }
     }
 
@@ -222,10 +235,7 @@ impl Log for FileLog {
     }
 
     fn start(&self) -> Cursor {
-        Location {
-            file: self.segments.first(),
-            offset: SEGMENT_HEADER_BYTES,
-        }
+        self.first_frame()
     }
 
     fn end(&self) -> Cursor {
@@ -265,6 +275,9 @@ impl Log for FileLog {
         from: Cursor,
         visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<Cursor, ReadError> {
+        if self.salvaged.is_some() {
+            return self.scan_salvaged(from, visit);
+        }
         let end = self.durable_cursor();
         let mut at = from.max(self.start());
         let mut window = Window::default();

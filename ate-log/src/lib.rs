@@ -76,7 +76,7 @@ mod storage;
 pub mod conformance;
 
 pub use error::{AppendError, Damage, OpenError, ReadError};
-pub use file_log::{FileLog, GROUP_BYTES_MAX, LogOptions};
+pub use file_log::{DamagedRange, FileLog, FrameName, GROUP_BYTES_MAX, LogOptions, Surveyed};
 pub use frame::{
     Entry, FRAME_BYTES_MAX, FRAME_OVERHEAD, Frame, FrameKind, OwnedFrame, PART_OVERHEAD, PARTS_MAX,
     Parts, Placed,

@@ -10,7 +10,7 @@ use crate::{
     error::{Damage, OpenError, ReadError},
     frame::Binding,
     location::{Cursor, Location},
-    storage::{LockState, Storage},
+    storage::{Access, LockState, Storage, read_full},
 };
 use std::{sync::Arc, thread, time::Duration};
 
@@ -111,6 +111,22 @@ impl FileLog {
             drop(lock.publish(&publication.encode()));
         }
     }
+}
+
+/// The log id in the lock file, whether the lock is held or not: a hint for a log whose headers do not tell.
+pub(super) fn published_log_id(storage: &dyn Storage) -> Option<[u8; 16]> {
+    let bytes = match storage.lock_state(LOCK_FILE).ok()? {
+        LockState::Held(bytes) => bytes,
+        LockState::Free => {
+            let file = storage.open(LOCK_FILE, Access::Read).ok()?;
+            let mut bytes = vec![0; PUBLICATION_BYTES];
+            let read = read_full(&*file, 0, &mut bytes).ok()?;
+            bytes.truncate(read);
+            bytes
+        }
+    };
+    let log_id = *bytes.first_chunk()?;
+    Publication::decode(&bytes, &log_id).map(|_| log_id)
 }
 
 /// What the writer tells live readers in the lock file: `docs/format.md`, section 6.5.

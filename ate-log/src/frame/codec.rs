@@ -5,6 +5,7 @@ use super::{
 };
 use crate::{
     error::Damage,
+    file_log::FrameName,
     location::{Location, StreamId},
 };
 use std::ops::Range;
@@ -116,6 +117,18 @@ impl Header {
 
     pub(crate) const fn is_mark(&self) -> bool {
         self.kind == KIND_MARK && self.flags == 0 && self.parts == 0
+    }
+
+    /// Which frame it is, if it is one that visitors get to see.
+    pub(crate) fn name(&self) -> Option<FrameName> {
+        match self.meaning() {
+            Ok(Meaning::Shown(kind)) => Some(FrameName {
+                kind,
+                stream: self.stream,
+                number: self.number,
+            }),
+            _ => None,
+        }
     }
 
     /// What visitors get to see, or what kind and flags this build does not know.

@@ -1,6 +1,8 @@
 //! What several tests of the log need: seeded bytes, remembered frames, reading everything.
 #![allow(dead_code, reason = "each test file uses its own selection")]
 
+pub(crate) mod sample;
+
 use ate_log::{Entry, FrameKind, Log, LogOptions, Placed, ReadError, StreamId};
 use std::ops::ControlFlow;
 
