@@ -37,6 +37,7 @@ mod ambient;
 mod builder;
 mod error;
 mod keystore;
+mod salvage;
 mod store;
 
 pub use ate_chain as chain;
@@ -53,6 +54,7 @@ pub use ate_view::{
 pub use builder::{CACHE_BYTES, StoreBuilder};
 pub use error::{Error, ErrorKind};
 pub use keystore::Keystore;
+pub use salvage::Missing;
 pub use store::{ChainInfo, Store, StoreInfo, Verified};
 
 /// The result of this crate.

@@ -8,7 +8,7 @@ use ate_chain::{
     Position, Proved, Rest,
 };
 use ate_crypto::{Hash, Identity, KeyId, Random, sealed_file};
-use ate_log::{Location, Log};
+use ate_log::{DamagedRange, Location, Log};
 use ate_view::Chain;
 use parking_lot::Mutex;
 
@@ -29,6 +29,8 @@ pub(crate) struct StoreInner {
     pub(crate) identity: Identity,
     pub(crate) is_new_identity: bool,
     pub(crate) log: Arc<dyn Log>,
+    /// What is damaged, if the store was opened in spite of it.
+    pub(crate) damage: Option<Vec<DamagedRange>>,
     pub(crate) committer: Arc<Committer>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
@@ -192,10 +194,22 @@ impl Store {
         progress: impl FnMut(&Proved),
     ) -> Result<Verified, Error> {
         self.0.log.refresh()?;
-        let (proved, position, root) = Local::verify(&*self.0.log, *chain, depth, progress)?;
+        let verified = Local::verify(&*self.0.log, *chain, depth, progress);
+        let (proved, position, root) = verified.map_err(|error| {
+            let at = match &error {
+                OpenError::Damaged { at, .. } | OpenError::Invalid { at, .. } => Some(*at),
+                _ => None,
+            };
+            // A gap shows behind the damage that made it.
+            let cause = at.and_then(|at| self.0.explains(chain, Some(at)));
+            cause.unwrap_or_else(|| error.into())
+        })?;
         if let Some((rest, _)) = self.0.rest(*chain)
             && rest.position() > position
         {
+            if let Some(cause) = self.0.explains(chain, None) {
+                return Err(cause);
+            }
             return Err(OpenError::RolledBack {
                 chain: *chain,
                 found: position.0,
@@ -321,6 +335,33 @@ impl Store {
         let rested = rest
             .as_ref()
             .map_or_else(|| self.0.log.start(), Rest::cursor);
+        let is_rested = rest.is_some();
+        let mut chain = self.chain_at(entry, rest, names);
+        if self.0.damage.is_none() {
+            chain.local().load()?;
+        } else if let Err(error) = chain.local().load_proven() {
+            // A snapshot may rest on what is damaged now; the log may still prove a part.
+            if !is_rested {
+                return Err(error.into());
+            }
+            chain = self.chain_at(entry, None, None);
+            chain.local().load_proven()?;
+        }
+        chains.push(OpenChain {
+            chain: chain.clone(),
+            root: entry.root,
+            rested,
+        });
+        Ok(chain)
+    }
+
+    /// A chain that is still to be loaded.
+    fn chain_at(
+        &self,
+        entry: &DirectoryEntry,
+        rest: Option<Rest>,
+        names: Option<Vec<u8>>,
+    ) -> Chain {
         let local = Local::at(&self.0.committer, entry.chain, rest);
         let chain = Chain::over(
             local,
@@ -337,17 +378,16 @@ impl Store {
                 entry.chain
             ));
         }
-        chain.local().load()?;
-        chains.push(OpenChain {
-            chain: chain.clone(),
-            root: entry.root,
-            rested,
-        });
-        Ok(chain)
+        chain
     }
 }
 
 impl StoreInner {
+    /// The position of the sealed state of a chain.
+    pub(crate) fn sealed_position(&self, chain: ChainId) -> Option<u64> {
+        self.rest(chain).map(|(rest, _)| rest.position().0)
+    }
+
     /// The sealed state of a chain with its names, if there is one that fits.
     fn rest(&self, chain: ChainId) -> Option<(Rest, Vec<u8>)> {
         let name = rest_name(&chain);
