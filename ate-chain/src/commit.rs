@@ -3,6 +3,7 @@
 //! [`Commit<Unverified>`] is what a log or a peer hands over. Only [`Commit::verify`] and the sealing of an own draft make a [`Commit<Verified>`], and
 //! only that is judged by the rules; so nothing unverified can reach the state.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use ate_crypto::merkle::{RootBuilder, leaf_hash};
@@ -46,6 +47,10 @@ pub(crate) struct Commit<State> {
 pub(crate) const PART_HEADS: usize = 0;
 pub(crate) const PART_METAS: usize = 1;
 pub(crate) const PART_CONTENTS: usize = 2;
+/// Parts of a commit frame that are heads to the log: heads and metas.
+pub(crate) const COMMIT_HEAD_PARTS: u8 = PART_CONTENTS as u8;
+/// Parts of a proof frame that are heads to the log: all of it.
+pub(crate) const PROOF_HEAD_PARTS: u8 = 1;
 
 impl Commit<Unverified> {
     /// Decodes frame part 0.
@@ -79,14 +84,14 @@ impl Commit<Unverified> {
 
     /// Checks the events root and every body hash.
     ///
-    /// `bodies` yields, for each body that the heads announce (all metas in event order, then all contents in event order), its bytes.
+    /// `contents` yields, for each content that the heads announce, in event order, its length and, where bodies are checked, its bytes.
     ///
     /// # Errors
     /// The check that failed.
     pub(crate) fn verify<'a>(
         self,
         metas: &[u8],
-        mut content: impl FnMut(usize) -> Option<&'a [u8]>,
+        mut contents: impl FnMut() -> Option<(u32, Option<Cow<'a, [u8]>>)>,
         check_bodies: bool,
     ) -> Result<Commit<Verified>, &'static str> {
         #[cfg(ate_planted)]
@@ -99,7 +104,7 @@ impl Commit<Unverified> {
         if !is_root {
             return Err("events do not hash to the signed root");
         }
-        let (mut metas, mut contents) = (Reader::new(metas), 0);
+        let mut metas = Reader::new(metas);
         for event in &self.events {
             if let Some(meta) = &event.head.meta {
                 let bytes = metas
@@ -110,16 +115,19 @@ impl Commit<Unverified> {
                 }
             }
             if let Some(signed) = &event.head.content {
-                let bytes = content(contents).ok_or("a body is missing")?;
-                contents += 1;
-                if bytes.len() != signed.bytes as usize
-                    || check_bodies && sha256(&[bytes]) != signed.hash
-                {
-                    return Err("a body does not match its signed hash");
+                let (length, bytes) = contents().ok_or("a body is missing")?;
+                if length != signed.bytes {
+                    return Err("a body has another length than its signed one");
+                }
+                if check_bodies {
+                    let bytes = bytes.ok_or("a body is missing")?;
+                    if sha256(&[&bytes]) != signed.hash {
+                        return Err("a body does not match its signed hash");
+                    }
                 }
             }
         }
-        if !metas.is_empty() || content(contents).is_some() {
+        if !metas.is_empty() || contents().is_some() {
             return Err("a body that no event announces");
         }
         Ok(self.trust())

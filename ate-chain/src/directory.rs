@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use ate_crypto::{Hash, KeyId};
-use ate_log::{Cursor, FrameKind, Location, Log};
+use ate_log::{Cursor, FrameKind, Location, Log, Scan};
 
 use crate::codec::{Reader, put_bytes, put_varint};
 use crate::commit::{Commit, PART_HEADS};
@@ -55,7 +55,7 @@ impl Directory {
     /// The log's; what was found before stays.
     pub fn update(&mut self, log: &dyn Log) -> Result<(), OpenError> {
         let (entries, known) = (&mut self.entries, &mut self.known);
-        self.cursor = log.scan(self.cursor, &mut |frame| {
+        self.cursor = log.scan(Scan::from(self.cursor), &mut |frame| {
             if frame.kind == FrameKind::Commit && frame.number == 0 {
                 // What does not decode is no chain here; opening it by id says what is wrong.
                 entries.extend(

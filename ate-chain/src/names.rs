@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use ate_crypto::{Part, PartAt, PartContext, SealKey, sha256};
-use ate_log::FrameKind;
+use ate_log::{FrameKind, Scan};
 
 use crate::codec::Reader;
 use crate::commit::{Commit, Event, PART_HEADS, PART_METAS, Unverified};
@@ -34,7 +34,7 @@ impl Local {
     /// The log's; damage is an error here too.
     ///
     /// # Cost
-    /// Linear in the log.
+    /// Linear in the heads of the chain.
     pub fn visit_names(
         &self,
         author: &Author,
@@ -42,9 +42,9 @@ impl Local {
     ) -> Result<usize, ReadError> {
         let (end, stream) = (self.position().0, self.chain().stream());
         let (mut closed, mut failed) = (0, None);
-        self.log.scan(self.log.start(), &mut |frame| {
-            let ours =
-                frame.kind == FrameKind::Commit && frame.stream == stream && frame.number < end;
+        let scan = Scan::from(self.log.start()).of(stream);
+        self.log.scan(scan, &mut |frame| {
+            let ours = frame.kind == FrameKind::Commit && frame.number < end;
             let metas = frame
                 .part(PART_METAS)
                 .filter(|metas| ours && !metas.is_empty());

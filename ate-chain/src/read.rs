@@ -174,7 +174,7 @@ impl Local {
             .content
             .ok_or_else(|| damaged("the event has no content"))?;
         let mut sealed = vec![0; signed.bytes as usize];
-        self.log.read(*at, &mut sealed)?;
+        self.log.read_body(*at, &mut sealed)?;
         // Before any key is touched: decryption is not authorship.
         if sha256(&[&sealed]) != signed.hash {
             return Err(damaged("a body does not match its signed hash"));
@@ -486,7 +486,7 @@ impl Local {
         let before: u32 = info.events[..version.event as usize]
             .iter()
             .filter_map(|event| event.content)
-            .map(|content| content.bytes + crc)
+            .map(|content| ate_log::body_bytes_in_frame(content.bytes) + crc)
             .sum();
         let offset = row.heads + row.heads_bytes + crc + info.meta_bytes as u32 + crc + before;
         let mut prefix = Vec::new();

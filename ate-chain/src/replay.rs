@@ -3,13 +3,14 @@
 //! Signatures: a proof's batch leaf names the leaf that the same store signed before in the lane, so a later signature covers the earlier ones it is
 //! linked to. A load verifies the last of every unbroken run, and the last before each change of authority; a deep load verifies all.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ate_crypto::{Hash, KeyId, Signature, Who};
-use ate_log::{Cursor, Frame, FrameKind, Location, Log, Placed};
+use ate_log::{Cursor, Frame, FrameKind, Location, Log, PartBytes, Placed, Scan};
 
 use crate::commit::{Commit, PART_CONTENTS, PART_HEADS, PART_METAS, Verified};
 use crate::committer::{Committer, apply};
@@ -103,6 +104,7 @@ struct Open {
 
 /// Replays the frames of one chain into a state.
 pub(crate) struct Replay<'a> {
+    log: &'a dyn Log,
     chain: ChainId,
     depth: Depth,
     open: Option<Open>,
@@ -117,12 +119,14 @@ pub(crate) struct Replay<'a> {
 
 impl<'a> Replay<'a> {
     fn new(
+        log: &'a dyn Log,
         chain: ChainId,
         depth: Depth,
         open: Option<Open>,
         progress: &'a mut dyn FnMut(&Proved),
     ) -> Self {
         Self {
+            log,
             chain,
             depth,
             open,
@@ -261,6 +265,7 @@ impl<'a> Replay<'a> {
             frame: frame.at,
             parts,
             next: frame.next,
+            head_parts: frame.head_parts,
         };
         if let Some(open) = &mut self.open {
             open.commits.next();
@@ -299,12 +304,44 @@ impl<'a> Replay<'a> {
             &commit.head.lane,
             frame.at,
         )?;
-        let mut parts = frame.parts().skip(PART_CONTENTS);
-        let contents = |_: usize| parts.next().map(|(_, bytes)| bytes);
-        let commit = commit
-            .verify(metas, contents, self.depth != Depth::Heads)
-            .map_err(damaged)?;
-        Ok((commit, heads, metas))
+        let check_bodies = self.depth != Depth::Heads;
+        let (mut parts, mut failed) = (frame.parts().skip(PART_CONTENTS), None);
+        let contents = || {
+            let (at, part) = parts.next()?;
+            let bytes = self.body(at, part, check_bodies);
+            Some((
+                part.len(),
+                bytes.unwrap_or_else(|error| {
+                    failed = Some(error);
+                    None
+                }),
+            ))
+        };
+        let verified = commit.verify(metas, contents, check_bodies);
+        match (failed, verified) {
+            // What the disk said explains more than that a body is missing.
+            (Some(error), _) => Err(error.into()),
+            (None, verified) => Ok((verified.map_err(damaged)?, heads, metas)),
+        }
+    }
+
+    /// The bytes of a content, if bodies are checked and it is there.
+    fn body<'f>(
+        &self,
+        at: Location,
+        part: PartBytes<'f>,
+        check_bodies: bool,
+    ) -> Result<Option<Cow<'f, [u8]>>, ate_log::ReadError> {
+        match part {
+            _ if !check_bodies => Ok(None),
+            PartBytes::Here(bytes) => Ok(Some(Cow::Borrowed(bytes))),
+            PartBytes::NotRead { bytes } => {
+                let mut body = vec![0; bytes as usize];
+                self.log.read_body(at, &mut body)?;
+                Ok(Some(Cow::Owned(body)))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Adds a commit that was judged to what was proved.
@@ -390,18 +427,20 @@ pub(crate) fn replay(
     enough: &dyn Fn(&State) -> bool,
 ) -> Result<Stretch, OpenError> {
     let stream = state.chain.stream();
-    let mut replay = Replay::new(state.chain, depth, from.open, progress);
+    let mut replay = Replay::new(log, state.chain, depth, from.open, progress);
     let (mut failed, mut good) = (None, from.cursor);
-    let end = log.scan(from.cursor, &mut |frame| {
-        if frame.stream == stream {
-            if let Err(error) = replay.frame(state, &frame, confirm) {
-                failed = Some(error);
-                return ControlFlow::Break(());
-            }
-            good = frame.next;
-            if enough(state) {
-                return ControlFlow::Break(());
-            }
+    let mut scan = Scan::from(from.cursor).of(stream);
+    if depth != Depth::Heads {
+        scan = scan.with_bodies();
+    }
+    let end = log.scan(scan, &mut |frame| {
+        if let Err(error) = replay.frame(state, &frame, confirm) {
+            failed = Some(error);
+            return ControlFlow::Break(());
+        }
+        good = frame.next;
+        if enough(state) {
+            return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
     });
@@ -446,7 +485,7 @@ impl Local {
     /// [`OpenError`]; no chain is given out.
     ///
     /// # Cost
-    /// Without a sealed state linear in the log; with one, in what was written since.
+    /// Without a sealed state linear in the heads of the chain; with one, in what was written since.
     pub fn open(
         committer: &Arc<Committer>,
         chain: ChainId,

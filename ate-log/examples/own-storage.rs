@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use ate_log::{
-    Access, Entry, FileLog, FileStorage, FrameKind, LockState, Log, LogOptions, MemStorage,
+    Access, Entry, FileLog, FileStorage, FrameKind, LockState, Log, LogOptions, MemStorage, Scan,
     Storage, StorageFile, StorageLock, StreamId, conformance::check_storage,
 };
 use std::{error::Error, io, ops::ControlFlow, sync::Arc};
@@ -84,7 +84,7 @@ impl StorageFile for Both {
 
 fn count(log: &FileLog) -> Result<u64, Box<dyn Error>> {
     let mut frames = 0;
-    log.scan(log.start(), &mut |_| {
+    log.scan(Scan::from(log.start()), &mut |_| {
         frames += 1;
         ControlFlow::Continue(())
     })?;
@@ -99,6 +99,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let log = FileLog::open(Arc::new(mirror), LogOptions::new(*b"an example's log"))?;
     let entry = Entry {
         kind: FrameKind::Commit,
+        head_parts: 1,
         stream: StreamId([1; 32]),
         number: count(&log)?,
         parts: &[b"kept twice"],

@@ -38,6 +38,7 @@ impl Fixture for Small {
             segment_bytes_max: 4096,
             zero_window_bytes: 700,
             reserve_bytes: 4096,
+            groups: 3,
             log_id: [1; 16],
         };
         FileLog::open(Arc::new(self.0.clone()), options)

@@ -5,63 +5,117 @@
 mod common;
 
 use ate_log::{
-    Damage, DamagedRange, FileLog, Image, Log, MemStorage, OpenError, SEGMENT_HEADER_BYTES,
-    Surveyed,
+    Damage, DamagedRange, FileLog, Frame, FullSpeed, Image, Log, MemStorage, OpenError, Placed,
+    SEGMENT_HEADER_BYTES, Scan, Surveyed,
 };
 use common::{
     Random, Remembered, SMALL, append,
     sample::{Ending, Sample, sample, segments},
-    scan,
 };
 use std::{ops::ControlFlow, sync::Arc};
 
+/// What became of a damaged log.
+struct Salvaged {
+    /// The frames that are whole.
+    frames: Vec<Remembered>,
+    /// The numbers of those that are whole but for their bodies.
+    bodiless: Vec<u64>,
+    ranges: Vec<DamagedRange>,
+}
+
 /// What is shown of the files, and what is said of the rest.
-fn salvage(image: &Image, context: &str) -> (Vec<Remembered>, Vec<DamagedRange>) {
+fn salvage(image: &Image, context: &str) -> Salvaged {
     let storage = MemStorage::from_image(image.clone());
     let log = FileLog::open_damaged(Arc::new(storage))
         .unwrap_or_else(|error| panic!("{context}: {error}"));
-    let (frames, error) = scan(&log);
-    assert!(error.is_none(), "{context}: {error:?}");
-    (frames, log.damage().to_vec())
+    survey(&log, context)
 }
 
-/// The same, and everything else that may be asked of such a log agrees with it.
-fn salvage_and_look_around(image: &Image, context: &str) -> (Vec<Remembered>, Vec<DamagedRange>) {
-    let (frames, damage) = salvage(image, context);
-    let storage = MemStorage::from_image(image.clone());
-    let log = FileLog::open_damaged(Arc::new(storage.clone())).expect("it opened before");
-    let (mut again, mut ranges) = (0, Vec::new());
+fn survey(log: &FileLog, context: &str) -> Salvaged {
+    let (mut frames, mut bodiless, mut ranges) = (Vec::new(), Vec::new(), Vec::new());
     log.survey(&mut |surveyed| {
         match surveyed {
-            Surveyed::Damaged(range) => ranges.push(range.clone()),
-            Surveyed::Frame(frame) => {
-                let read = log.read_frame(frame.at).expect("it is intact");
-                assert_eq!(read.frame().number, frame.number);
-                again += 1;
+            Surveyed::Frame(frame) => frames.push(remember(&frame)),
+            Surveyed::Bodiless { frame, damage } => {
+                assert_eq!(damage.at, frame.at, "{context}");
+                assert!(frame.part(0).is_some(), "{context}: its head is intact");
+                assert_eq!(frame.part(1), None, "{context}: its body is not");
+                bodiless.push(frame.number);
+                ranges.push(damage.clone());
             }
+            Surveyed::Damaged(range) => ranges.push(range.clone()),
             _ => panic!("{context}: {surveyed:?}"),
         }
         ControlFlow::Continue(())
     })
     .unwrap_or_else(|error| panic!("{context}: {error}"));
-    assert_eq!(again, frames.len(), "{context}");
-    assert_eq!(ranges, damage, "{context}");
-    for pair in ranges.windows(2) {
-        assert!(pair[0].at < pair[1].at, "{context}: {ranges:?}");
+    assert_eq!(ranges, log.damage(), "{context}");
+    Salvaged {
+        frames,
+        bodiless,
+        ranges,
     }
+}
+
+fn remember(frame: &Frame<'_>) -> Remembered {
+    let parts = frame.parts();
+    let here = parts.filter_map(|(_, part)| part.here().map(<[u8]>::to_vec));
+    Remembered {
+        kind: frame.kind,
+        stream: frame.stream,
+        number: frame.number,
+        parts: here.collect(),
+    }
+}
+
+/// The same, and everything else that may be asked of such a log agrees with it.
+fn salvage_and_look_around(image: &Image, context: &str) -> Salvaged {
+    let storage = MemStorage::from_image(image.clone());
+    let log = FileLog::open_damaged(Arc::new(storage.clone()))
+        .unwrap_or_else(|error| panic!("{context}: {error}"));
+    let salvaged = survey(&log, context);
+    for pair in salvaged.ranges.windows(2) {
+        assert!(pair[0].at < pair[1].at, "{context}: {:?}", salvaged.ranges);
+    }
+    let (mut whole, mut bodiless) = (salvaged.frames.iter(), salvaged.bodiless.iter());
+    let shown = log.scan(Scan::from(log.start()), &mut |frame| {
+        if frame.part(1).is_some() {
+            assert_eq!(Some(&remember(&frame)), whole.next(), "{context}");
+            let read = log.read_frame(frame.at).expect("it is whole");
+            assert_eq!(remember(&read.frame()), remember(&frame), "{context}");
+        } else {
+            assert_eq!(Some(&frame.number), bodiless.next(), "{context}");
+            assert!(log.read_frame(frame.at).is_err(), "{context}");
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(
+        shown.expect("no damage ends it"),
+        log.durable(),
+        "{context}"
+    );
+    assert!(
+        whole.next().is_none() && bodiless.next().is_none(),
+        "{context}"
+    );
     assert!(!log.writable() && append(&log, &[Remembered::commit(1, 1)]).is_err());
     assert_eq!(
         log.refresh().expect("refreshed"),
         log.durable(),
         "{context}"
     );
-    assert_eq!(scan(&log).0, frames, "{context}");
+    assert_eq!(survey(&log, context).frames, salvaged.frames, "{context}");
     assert_eq!(
         storage.image(),
         *image,
         "{context}: a reader changes nothing"
     );
-    (frames, ranges)
+    salvaged
+}
+
+/// Where the bodies of a frame begin: behind its one head and that one's checksum.
+fn bodies_of(place: &Placed) -> usize {
+    place.parts.offset as usize + 20 + 4
 }
 
 /// The frames that have no byte in `[from, to)` of `file`.
@@ -81,6 +135,7 @@ fn every_flipped_bit_costs_its_own_frame_and_no_other() {
     for (ending, has_unused) in [(Ending::Closed, false), (Ending::Dropped, true)] {
         let sample = sample(ending);
         let (mut heads, mut frames_lost, mut marks, mut unused) = (0, 0, 0, 0);
+        let mut bodies_lost = 0;
         for (file, name) in segments(&sample.image) {
             let mut image = sample.image.clone();
             for bit in 0..sample.image[&name].len() * 8 {
@@ -89,7 +144,11 @@ fn every_flipped_bit_costs_its_own_frame_and_no_other() {
                     image.get_mut(&name).expect("listed above")[bit / 8] ^= 1 << (bit % 8);
                 };
                 flip(&mut image);
-                let (frames, ranges) = if bit % 61 == 0 {
+                let Salvaged {
+                    frames,
+                    bodiless,
+                    ranges,
+                } = if bit % 61 == 0 {
                     salvage_and_look_around(&image, &context)
                 } else {
                     salvage(&image, &context)
@@ -107,6 +166,13 @@ fn every_flipped_bit_costs_its_own_frame_and_no_other() {
                     unused += 1;
                     continue;
                 }
+                let hit_body = sample.placed.iter().position(|place| {
+                    place.frame.file == file
+                        && (bodies_of(place)..place.next.offset as usize).contains(&byte)
+                });
+                let expected = hit_body.map(|index| sample.frames[index].number);
+                assert_eq!(bodiless.as_slice(), expected.as_slice(), "{context}");
+                bodies_lost += bodiless.len();
                 let [range] = ranges.as_slice() else {
                     panic!("{context}: {ranges:?}")
                 };
@@ -139,7 +205,7 @@ fn every_flipped_bit_costs_its_own_frame_and_no_other() {
             }
         }
         println!(
-            "{} flips: {heads} in heads of files, {frames_lost} cost a frame, {marks} in marks, {unused} behind the end",
+            "{} flips: {heads} in heads of files, {frames_lost} cost a frame or (in {bodies_lost} cases) only its body, {marks} in marks, {unused} behind the end",
             heads + frames_lost + marks + unused
         );
         assert!(frames_lost > 15_000 && heads > 1500);
@@ -160,7 +226,7 @@ fn every_truncation_costs_what_was_cut_off_and_no_more() {
                 let mut image = sample.image.clone();
                 image.get_mut(&name).expect("listed above").truncate(length);
                 let context = format!("{name} cut to {length}");
-                let (frames, ranges) = salvage(&image, &context);
+                let Salvaged { frames, ranges, .. } = salvage(&image, &context);
                 assert_eq!(frames, untouched(&sample, file, length, whole), "{context}");
                 // The newest may be torn; it cannot be known to have been longer.
                 let is_named = ranges.iter().any(|range| range.at.file == file);
@@ -186,7 +252,7 @@ fn a_missing_file_costs_its_own_frames() {
             image.remove(name);
         }
         let context = format!("missing: {mask:b}");
-        let (frames, ranges) = salvage_and_look_around(&image, &context);
+        let Salvaged { frames, ranges, .. } = salvage_and_look_around(&image, &context);
         let left = (0..sample.frames.len()).filter(|at| !is_missing(sample.placed[*at].frame.file));
         let expected: Vec<_> = left.map(|at| sample.frames[at].clone()).collect();
         assert_eq!(frames, expected, "{context}");
@@ -228,7 +294,7 @@ fn damage_in_many_places_costs_the_frames_it_is_in() {
         }
         // Damage of the mark leaves the last group unproven, but nothing looks like a lost sector here.
         let context = format!("round {round}: {hit:?}");
-        let (frames, ranges) = salvage_and_look_around(&image, &context);
+        let Salvaged { frames, ranges, .. } = salvage_and_look_around(&image, &context);
         // What is overwritten twice may be as it was.
         let is_hit = |at: &usize| {
             let place = sample.placed[*at];
@@ -254,7 +320,7 @@ fn a_log_without_one_whole_header_is_known_by_its_frames() {
     for name in &names {
         image.get_mut(name).expect("listed above")[60] ^= 1;
     }
-    let (frames, ranges) = salvage(&image, "checksums");
+    let Salvaged { frames, ranges, .. } = salvage(&image, "checksums");
     assert_eq!((&frames, ranges.len()), (&sample.frames, names.len()));
     // Without the id itself, what the writer published last tells it.
     for name in &names {
@@ -268,7 +334,7 @@ fn a_log_without_one_whole_header_is_known_by_its_frames() {
     published.extend_from_slice(&[3, 0, 0, 0, 64, 0, 0, 0]);
     published.extend_from_slice(&crc32c::crc32c(&published).to_le_bytes());
     image.insert("lock".into(), published);
-    let (frames, ranges) = salvage(&image, "ids");
+    let Salvaged { frames, ranges, .. } = salvage(&image, "ids");
     assert_eq!((&frames, ranges.len()), (&sample.frames, names.len()));
 }
 
@@ -276,11 +342,84 @@ fn a_log_without_one_whole_header_is_known_by_its_frames() {
 fn a_log_without_damage_is_shown_whole() {
     for ending in [Ending::Closed, Ending::Dropped] {
         let sample = sample(ending);
-        let (frames, ranges) = salvage(&sample.image, "undamaged");
+        let Salvaged { frames, ranges, .. } = salvage(&sample.image, "undamaged");
         assert_eq!((&frames, ranges.len()), (&sample.frames, 0));
         let log = FileLog::open_damaged(Arc::new(MemStorage::from_image(sample.image.clone())))
             .expect("undamaged");
         assert_eq!(log.durable(), sample.end);
         assert_eq!(log.refresh().expect("refreshed"), sample.end);
     }
+}
+
+#[test]
+fn damage_in_sealed_files_costs_no_more_than_their_segment() {
+    let sample = sample(Ending::Closed);
+    let storage = MemStorage::from_image(sample.image.clone());
+    let log = FileLog::open(Arc::new(storage.clone()), SMALL).expect("undamaged");
+    while log.seal(&mut FullSpeed).expect("undamaged") {}
+    log.close().expect("closed");
+    let image = storage.image();
+    let sealed: Vec<&String> = image
+        .keys()
+        .filter(|name| name.starts_with("heads-") || name.starts_with("bodies-"))
+        .collect();
+    assert!(sealed.len() >= 4, "{sealed:?}");
+    let whole = salvage_and_look_around(&image, "sealed");
+    assert_eq!((&whole.frames, whole.ranges.len()), (&sample.frames, 0));
+    let (mut bodies, mut frames, mut files) = (0, 0, 0);
+    for name in sealed {
+        let file: u32 = name
+            .split('-')
+            .nth(1)
+            .and_then(|part| part.parse().ok())
+            .expect("the number of a segment");
+        for byte in 0..image[name].len() {
+            let context = format!("byte {byte} of {name}");
+            let mut image = image.clone();
+            image.get_mut(name).expect("listed above")[byte] ^= 1 << (byte % 8);
+            let salvaged = salvage_and_look_around(&image, &context);
+            let is_here = |at: &usize| sample.placed[*at].frame.file == file;
+            let here = (0..sample.frames.len()).filter(is_here).count();
+            for at in (0..sample.frames.len()).filter(|at| !is_here(at)) {
+                assert!(
+                    salvaged.frames.contains(&sample.frames[at]),
+                    "{context}: frame {at}"
+                );
+            }
+            assert!(!salvaged.ranges.is_empty(), "{context}");
+            assert!(
+                salvaged.ranges.iter().all(|range| range.at.file == file),
+                "{context}: {:?}",
+                salvaged.ranges
+            );
+            let shown = |frame: &Remembered| sample.frames.contains(frame);
+            assert!(salvaged.frames.iter().all(shown), "{context}");
+            let lost = sample.frames.len() - salvaged.frames.len();
+            match (lost, salvaged.bodiless.len()) {
+                (1, 1) => bodies += 1,
+                (1, 0) => frames += 1,
+                (lost, _) => {
+                    assert!(lost > 1 && lost == here, "{context}: {lost}");
+                    files += 1;
+                }
+            }
+        }
+        let mut image = image.clone();
+        image.remove(name);
+        let salvaged = salvage_and_look_around(&image, name);
+        assert!(salvaged.ranges.iter().any(|range| range.at.file == file));
+    }
+    println!(
+        "flips in sealed files: {bodies} cost a body, {frames} a frame, {files} a file's frames"
+    );
+    assert!(bodies > 1000 && frames > 100 && files > 100);
+    let mut image = image;
+    image.get_mut("manifest").expect("it was written")[30] ^= 1;
+    let salvaged = salvage_and_look_around(&image, "manifest");
+    assert!(
+        salvaged
+            .ranges
+            .iter()
+            .any(|range| range.damage == Damage::Manifest)
+    );
 }

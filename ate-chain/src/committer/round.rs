@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use ate_crypto::{Hash, KeyId};
 use ate_log::{AppendError, Entry, FrameKind, Placed};
 
+use crate::commit::{COMMIT_HEAD_PARTS, PROOF_HEAD_PARTS};
 use crate::error::SubmitError;
 use crate::local::Local;
 
@@ -79,6 +80,7 @@ impl Committer {
                 kind: FrameKind::Proof,
                 stream,
                 number: run.items[0].seq,
+                head_parts: PROOF_HEAD_PARTS,
                 parts: proof,
             });
             for item in &run.items {
@@ -87,6 +89,7 @@ impl Committer {
                     kind: FrameKind::Commit,
                     stream,
                     number: item.seq,
+                    head_parts: COMMIT_HEAD_PARTS,
                     parts,
                 });
             }

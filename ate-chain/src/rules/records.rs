@@ -262,7 +262,7 @@ impl<'s> Check<'s> {
             row.flags |= flag::CONTENT;
             (row.content_start, row.content_bytes) = (self.content_start, content.bytes);
             const CRC_BYTES: u32 = 4;
-            self.content_start += content.bytes + CRC_BYTES;
+            self.content_start += ate_log::body_bytes_in_frame(content.bytes) + CRC_BYTES;
         } else if row.schema != SchemaTag::default() {
             return Err(invalid("a schema without content"));
         }

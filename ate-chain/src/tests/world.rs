@@ -181,6 +181,7 @@ impl World {
             frame: at,
             parts: at,
             next: at,
+            head_parts: 2,
         };
         self.state.confirm_next(&placed, 100, 0, |_, _| {});
         seq

@@ -12,6 +12,8 @@ use crate::{
     error::{Damage, OpenError, ReadError},
     frame::{Binding, Frame},
     location::{Cursor, Location},
+    log::Scan,
+    sealed::Manifest,
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name},
     storage::{Access, Storage, StorageFile, read_full},
 };
@@ -38,15 +40,20 @@ impl FileLog {
                 place: storage.place(),
             });
         }
-        let (segments, files) = load(&storage, &numbers)?;
-        let mut log = Self::assemble(storage, LogOptions::default(), segments, None, None);
+        let options = LogOptions::default();
+        let (segments, manifest, files) = load(&storage, &numbers)?;
+        let manifest = manifest.unwrap_or_else(|| segments.unsealed(options.groups));
+        let mut log = Self::assemble(storage, options, segments, manifest, None, None);
         log.salvaged = Some(files);
         log.observe()?;
         let behind = log.salvage_tail()?;
         let mut ranges = Vec::new();
         log.survey(&mut |surveyed| {
-            if let Surveyed::Damaged(range) = surveyed {
-                ranges.push(range.clone());
+            match surveyed {
+                Surveyed::Frame(_) => {}
+                Surveyed::Damaged(range) | Surveyed::Bodiless { damage: range, .. } => {
+                    ranges.push(range.clone());
+                }
             }
             ControlFlow::Continue(())
         })?;
@@ -86,6 +93,11 @@ impl FileLog {
                     end = frame.next;
                     behind.clear();
                 }
+                // What it lacks is told when the log is surveyed as a whole.
+                Surveyed::Bodiless { frame, .. } => {
+                    end = frame.next;
+                    behind.clear();
+                }
                 Surveyed::Damaged(range) => behind.push(range.clone()),
             }
             ControlFlow::Continue(())
@@ -101,15 +113,19 @@ impl FileLog {
         Ok(behind)
     }
 
-    /// Shows what is intact.
+    /// Shows what is intact; bodies that are damaged as not read.
     pub(super) fn scan_salvaged(
         &self,
-        from: Cursor,
+        scan: &Scan,
         visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<Cursor, ReadError> {
-        self.survey_from(from, &mut |surveyed| match surveyed {
-            Surveyed::Frame(frame) => visit(frame),
-            Surveyed::Damaged(_) => ControlFlow::Continue(()),
+        self.survey_from(scan.from, &mut |surveyed| match surveyed {
+            Surveyed::Frame(frame) | Surveyed::Bodiless { frame, .. }
+                if scan.stream.is_none_or(|stream| stream == frame.stream) =>
+            {
+                visit(frame)
+            }
+            _ => ControlFlow::Continue(()),
         })
     }
 }
@@ -118,7 +134,21 @@ impl FileLog {
 fn load(
     storage: &Arc<dyn Storage>,
     numbers: &[u32],
-) -> Result<(Segments, Vec<DamagedRange>), OpenError> {
+) -> Result<(Segments, Option<Manifest>, Vec<DamagedRange>), OpenError> {
+    let mut damaged = Vec::new();
+    let manifest = match Manifest::load(&**storage) {
+        Ok(manifest) => manifest,
+        Err(OpenError::Corrupt { damage, .. }) => {
+            damaged.push(DamagedRange {
+                at: Location::default(),
+                end: 0,
+                damage,
+                frame: None,
+            });
+            None
+        }
+        Err(error) => return Err(error),
+    };
     let mut headers = Vec::new();
     for &number in numbers {
         match super::segments::read_header(&**storage, number) {
@@ -134,15 +164,21 @@ fn load(
         same.count()
     };
     let most = headers.iter().max_by_key(|header| said_by(&header.log_id));
-    let log_id = match most {
-        Some(header) => header.log_id,
-        None => find_log_id(&**storage, numbers)?,
+    let log_id = match (&manifest, most) {
+        (Some(manifest), _) => manifest.log_id,
+        (None, Some(header)) => header.log_id,
+        (None, None) => find_log_id(&**storage, numbers)?,
     };
     let is_ours = |header: &&SegmentHeader| header.log_id == log_id;
     let first = headers.iter().filter(is_ours).map(|header| header.first);
     let first = first.max().unwrap_or(numbers[0]);
-    let (mut files, mut damaged) = (Vec::new(), Vec::new());
+    let first = manifest.as_ref().map_or(first, |manifest| manifest.first);
+    let mut files = Vec::new();
     for number in first..=newest {
+        if let Some(set) = manifest.as_ref().and_then(|manifest| manifest.set(number)) {
+            files.push((None, set.end));
+            continue;
+        }
         let (file, length) = match storage.open(&segment_name(number), Access::Read) {
             Ok(file) => {
                 let length = file.length().map_err(|source| failed(number, source))?;
@@ -173,7 +209,8 @@ fn load(
         let sealed = of(number + 1).map_or(length, |next| next.previous.offset);
         files.push((file, sealed));
     }
-    Ok((Segments::of_files(storage, log_id, first, files), damaged))
+    let segments = Segments::of_files(storage, log_id, first, files);
+    Ok((segments, manifest, damaged))
 }
 
 fn failed(number: u32, source: io::Error) -> OpenError {

@@ -24,8 +24,15 @@ const CHUNK: usize = 256 << 10;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Surveyed<'a> {
-    /// A frame, all of it checked.
+    /// A frame, all of it checked, large bodies excepted.
     Frame(Frame<'a>),
+    /// A frame whose heads are intact and whose bodies are not: they are given as not read.
+    Bodiless {
+        /// Its heads.
+        frame: Frame<'a>,
+        /// All of the frame, and what is damaged first.
+        damage: &'a DamagedRange,
+    },
     /// A range that holds no intact frame, and should.
     Damaged(&'a DamagedRange),
 }
@@ -94,6 +101,13 @@ impl FileLog {
     ) -> Result<Cursor, ReadError> {
         let end = self.durable_cursor();
         let mut at = from.max(self.first_frame());
+        // What belongs to no file: the manifest.
+        if at == self.first_frame()
+            && let Some(range) = self.damaged_file(0)
+            && visit(Surveyed::Damaged(range)).is_break()
+        {
+            return Ok(at);
+        }
         while at <= end {
             // Headers of files were judged when the log was opened.
             if at.offset <= SEGMENT_HEADER_BYTES
@@ -110,19 +124,26 @@ impl FileLog {
             } else {
                 self.segments.sealed(at.file)
             };
-            let surveyed = match (self.segments.handle(at.file), limit) {
-                (Ok(file), Some(limit)) => {
+            let surveyed = self.in_either_tier(
+                at.file,
+                &mut *visit,
+                |visit| {
                     let stretch = Stretch {
-                        file,
+                        file: self.segments.handle(at.file)?,
                         number: at.file,
                         from: at.offset.max(SEGMENT_HEADER_BYTES),
-                        limit,
+                        limit: limit.unwrap_or(0),
                     };
-                    survey_stretch(stretch, self.segments.log_id(), visit)?
-                }
+                    survey_stretch(stretch, self.segments.log_id(), visit)
+                },
+                |visit| self.tier.survey(at, visit),
+            );
+            let surveyed = match surveyed {
                 // It is missing, which was said above.
-                (Err(ReadError::Corrupt { .. }), _) | (_, None) => ControlFlow::Continue(()),
-                (Err(error), _) => return Err(error),
+                Err(ReadError::Corrupt { .. }) if self.salvaged.is_some() => {
+                    ControlFlow::Continue(())
+                }
+                surveyed => surveyed?,
             };
             if let ControlFlow::Break(next) = surveyed {
                 return Ok(next);
@@ -159,10 +180,19 @@ impl FileLog {
         }
     }
 
+    /// What was found of file `number` as a whole when the log was opened.
     fn damaged_file(&self, number: u32) -> Option<&DamagedRange> {
+        // Sealed files are looked at again each time.
+        let is_file = |range: &&DamagedRange| {
+            matches!(
+                range.damage,
+                Damage::SegmentHeader | Damage::SegmentMissing | Damage::Manifest
+            )
+        };
         self.salvaged
             .as_ref()?
             .iter()
+            .filter(is_file)
             .find(|range| range.at.file == number && range.at.offset == 0)
     }
 }
@@ -203,7 +233,7 @@ pub(super) fn survey_stretch(
                         return Err(ReadError::UnknownFrame { at, kind, flags });
                     }
                 };
-                let frame = view(place(at), &header, kind, bytes);
+                let frame = view(place(at), &header, kind, bytes, &[]);
                 if visit(Surveyed::Frame(frame)).is_break() {
                     return Ok(ControlFlow::Break(frame.next));
                 }
@@ -212,38 +242,68 @@ pub(super) fn survey_stretch(
             Step::Short => None,
             Step::Bad(bad) => Some(bad),
         };
-        let (range, next) = damaged(&*file, binding, place(at), limit, bad).map_err(io)?;
-        walker.at = next;
-        if visit(Surveyed::Damaged(&range)).is_break() {
-            return Ok(ControlFlow::Break(place(next)));
+        let bad = damaged(&*file, binding, place(at), limit, bad).map_err(io)?;
+        walker.at = bad.range.end;
+        let shown = bad
+            .heads
+            .as_ref()
+            .map(|(header, kind, bytes)| view(place(at), header, *kind, bytes, &[]));
+        let surveyed = match shown {
+            Some(frame) => Surveyed::Bodiless {
+                frame,
+                damage: &bad.range,
+            },
+            None => Surveyed::Damaged(&bad.range),
+        };
+        if visit(surveyed).is_break() {
+            return Ok(ControlFlow::Break(place(bad.range.end)));
         }
     }
 }
 
-/// The damage at `at`, and where reading goes on. `bad` is `None` if the frame does not fit.
+/// A damaged place.
+struct Bad {
+    range: DamagedRange,
+    /// The bytes of the frame up to its bodies, if only those are damaged.
+    heads: Option<(Header, FrameKind, Vec<u8>)>,
+}
+
+/// What stands at `at`. `bad` is `None` if the frame does not fit.
 fn damaged(
     file: &dyn StorageFile,
     binding: Binding,
     at: Location,
     limit: u32,
     bad: Option<BadFrame>,
-) -> io::Result<(DamagedRange, u32)> {
+) -> io::Result<Bad> {
     let mut window = Window::default();
     let header = window
         .get(file, at.offset, FRAME_HEADER_BYTES as usize, limit)?
         .and_then(|bytes| bytes.first_chunk())
         .and_then(|bytes| Header::decode(binding, at.offset, bytes));
-    let next = match &header {
-        Some(header) if header.total <= limit - at.offset => at.offset + header.total,
+    let damage = bad.map_or(Damage::SegmentShort, |bad| bad.damage);
+    let mut heads = None;
+    let end = match &header {
+        Some(header) if header.total <= limit - at.offset => {
+            if let Damage::FramePart { index } = damage
+                && index >= header.head_parts.into()
+                && let Some(name) = header.name()
+                && let Some(bytes) = window.get(file, at.offset, header.total as usize, limit)?
+            {
+                let head_bytes = header.head_bytes(bytes) as usize;
+                heads = Some((*header, name.kind, bytes[..head_bytes].to_vec()));
+            }
+            at.offset + header.total
+        }
         _ => find_header(file, binding, at.offset + 1, limit, |_| true)?.unwrap_or(limit),
     };
     let range = DamagedRange {
         at,
-        end: next,
-        damage: bad.map_or(Damage::SegmentShort, |bad| bad.damage),
+        end,
+        damage,
         frame: header.and_then(|header| header.name()),
     };
-    Ok((range, next))
+    Ok(Bad { range, heads })
 }
 
 /// Where the first valid header in `[from, limit)` stands that `is_wanted`.

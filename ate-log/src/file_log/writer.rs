@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::AppendError,
-    frame::{self, Binding, Entry, MARK_BYTES, Placed},
+    frame::{self, Binding, Entry, MARK_BYTES, Placed, Stub},
     location::{Cursor, Location},
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name},
     storage::{StorageFile, write_full},
@@ -61,22 +61,33 @@ impl FileLog {
     ) -> Result<(), AppendError> {
         let mut writer = self.writer.as_ref().ok_or(AppendError::ReadOnly)?.lock();
         self.check_writable(&writer)?;
-        let mut total = 0_u64;
+        let (mut total, mut apart) = (0_u64, 0_u64);
         for (index, entry) in group.iter().enumerate() {
             total += u64::from(entry.frame_bytes(index)?);
+            apart += entry
+                .large_bodies()
+                .map(|body| body.len() as u64)
+                .sum::<u64>();
         }
         if total == 0 {
             return Ok(());
         }
-        if total > GROUP_BYTES_MAX {
+        if total + apart > GROUP_BYTES_MAX {
             return Err(AppendError::GroupTooLarge {
-                bytes: total,
+                bytes: total + apart,
                 max: GROUP_BYTES_MAX,
             });
         }
         self.make_room(&mut writer, total as u32)?;
+        // Durable before a frame that names them is written: nothing on the disk may promise a
+        // body that is not there.
+        let bodies = group.iter().flat_map(Entry::large_bodies);
+        let stubs = self
+            .large
+            .put(bodies)
+            .map_err(|error| self.unless_full(error))?;
         let before = placed.len();
-        let result = self.write_group(&mut writer, group, placed);
+        let result = self.write_group(&mut writer, group, stubs, placed);
         if writer.buffer.capacity() > BUFFER_KEPT_BYTES {
             writer.buffer = Vec::new();
         }
@@ -106,8 +117,10 @@ impl FileLog {
         &self,
         writer: &mut Writer,
         group: &[Entry<'_>],
+        stubs: Vec<Stub>,
         placed: &mut Vec<Placed>,
     ) -> io::Result<u32> {
+        let mut stubs = stubs.into_iter();
         let Writer {
             file,
             number,
@@ -129,7 +142,7 @@ impl FileLog {
             let total = entry
                 .frame_bytes(0)
                 .expect("the caller has checked every entry");
-            frame::encode(buffer, binding, at, watermark, entry, total);
+            frame::encode(buffer, binding, at, watermark, entry, total, &mut stubs);
             placed.push(Placed {
                 frame: Location {
                     file: *number,
@@ -143,6 +156,7 @@ impl FileLog {
                     file: *number,
                     offset: at + total,
                 },
+                head_parts: entry.head_parts,
             });
             at += total;
             if buffer.len() >= FLUSH_BYTES {
@@ -167,8 +181,7 @@ impl FileLog {
                 writer.size = reserve(&*writer.file, place, &name, writer.size..need, planned)
                     .map_err(|error| self.unless_full(error))?;
             } else {
-                let planned = self.options.segment_bytes(writer.number + 1);
-                self.roll(writer, total, planned)?;
+                self.roll(writer, total)?;
                 self.keep_reserve();
             }
         }
@@ -198,12 +211,19 @@ impl FileLog {
 
     /// Begins a new segment after a torn tail. The log cannot be opened without it, so on a full disk the reserve is given up for it.
     pub(super) fn roll_after_tear(&self, writer: &mut Writer) -> Result<(), AppendError> {
-        let planned = self.options.segment_bytes(writer.number + 1);
-        match self.roll(writer, 0, planned) {
+        match self.roll(writer, 0) {
             // As little as can be: what is left of the reserve is not for appends.
-            Err(AppendError::DiskFull { .. }) if self.give_up_reserve() => self.roll(writer, 0, 0),
+            Err(AppendError::DiskFull { .. }) if self.give_up_reserve() => {
+                self.roll_to(writer, 0, 0)
+            }
             result => result,
         }
+    }
+
+    /// Seals the newest segment and begins the next, of its planned size or with space for `total` bytes if they are more.
+    pub(super) fn roll(&self, writer: &mut Writer, total: u32) -> Result<(), AppendError> {
+        let planned = self.options.segment_bytes(writer.number.saturating_add(1));
+        self.roll_to(writer, total, planned)
     }
 
     /// Seals the newest segment and begins the next with space for `total` bytes, better `want` in all.
@@ -211,7 +231,7 @@ impl FileLog {
     /// The order is what makes recovery simple: the old file is durable to its end *before*
     /// a new one names that end, and a segment file has its name only once its header is
     /// durable. So only the newest segment can have an unproven tail.
-    fn roll(&self, writer: &mut Writer, total: u32, want: u32) -> Result<(), AppendError> {
+    fn roll_to(&self, writer: &mut Writer, total: u32, want: u32) -> Result<(), AppendError> {
         let number = writer
             .number
             .checked_add(1)
@@ -240,6 +260,7 @@ impl FileLog {
             log_id: *self.segments.log_id(),
             first: self.segments.first(),
             previous: sealed,
+            large_end: self.large.end(),
         };
         let file =
             establish(&*self.storage, &draft, &header).map_err(|error| self.poison_with(error))?;

@@ -1,0 +1,170 @@
+//! Work beside writing and reading: sealing segments, and destroying bodies in sealed ones.
+
+use super::{
+    FileLog,
+    walk::{Step, Walker, Window},
+};
+use crate::{
+    error::{AppendError, Damage, ReadError},
+    frame::Binding,
+    location::Location,
+    maintenance::Pace,
+    sealed::{Manifest, SealError, SealPlan, Set},
+    segment::{SEGMENT_HEADER_BYTES, segment_name},
+    storage::Storage,
+};
+use std::sync::Arc;
+
+impl FileLog {
+    /// Seals the oldest segment that takes no more frames; `false` if there is none.
+    ///
+    /// The manifest's new name is the commit point: before, a crash leaves the segment and files
+    /// that mean nothing; after, the sealed files and a segment that means nothing.
+    pub(super) fn seal_oldest(&self, pace: &mut dyn Pace) -> Result<bool, AppendError> {
+        let _turn = self.maintenance.lock();
+        self.check_maintenance()?;
+        self.seal_next(pace)
+    }
+
+    /// As [`seal_oldest`](Self::seal_oldest), for whoever has the turn.
+    pub(super) fn seal_next(&self, pace: &mut dyn Pace) -> Result<bool, AppendError> {
+        let manifest = self.tier.manifest();
+        let number = manifest.first + manifest.sets.len() as u32;
+        let Some(end) = self.segments.sealed(number) else {
+            return Ok(false);
+        };
+        let set = match self.write_set(number, end, pace) {
+            Ok(set) => set,
+            Err(SealError::Stopped) => return Ok(false),
+            Err(error) => return Err(seal_error(error, &*self.storage)),
+        };
+        let mut next = Manifest::clone(&manifest);
+        next.sets.push(set);
+        self.commit(next)?;
+        self.streams.forget(number);
+        self.segments.release(number);
+        self.discard(&[segment_name(number)])?;
+        Ok(true)
+    }
+
+    /// Writes the sealed files of a segment and reads them back.
+    fn write_set(&self, number: u32, end: u32, pace: &mut dyn Pace) -> Result<Set, SealError> {
+        let manifest = self.tier.manifest();
+        let file = self.segments.handle(number)?;
+        let binding = Binding::new(self.segments.log_id(), number);
+        let mut plan = SealPlan::new(manifest.log_id, number, manifest.groups);
+        let mut walker = Walker::new(
+            Arc::clone(&file),
+            binding,
+            SEGMENT_HEADER_BYTES,
+            end,
+            Window::default(),
+        );
+        loop {
+            let corrupt = |offset, damage| ReadError::Corrupt {
+                at: Location {
+                    file: number,
+                    offset,
+                },
+                damage,
+            };
+            let at = walker.at;
+            let step = walker.step().map_err(|source| SealError::Io {
+                doing: "read",
+                name: segment_name(number),
+                source,
+            })?;
+            match step {
+                Step::End => break,
+                Step::Short => return Err(corrupt(at, Damage::SegmentShort).into()),
+                Step::Bad(bad) => return Err(corrupt(at, bad.damage).into()),
+                Step::Frame { at, bytes, .. } => plan.add(at, bytes)?,
+            }
+        }
+        plan.write(&*self.storage, &*file, end, &mut |bytes| pace.did(bytes))
+    }
+
+    /// Makes a manifest the one that counts. Nothing that the old one names may be removed before.
+    pub(super) fn commit(&self, mut next: Manifest) -> Result<(), AppendError> {
+        next.generation += 1;
+        #[cfg(ate_planted)]
+        if crate::planted("manifest-without-sync") {
+            self.tier.replace(next);
+            return Ok(());
+        }
+        if let Err(error) = next.store(&*self.storage) {
+            // Either manifest may stand: no file of either may go, so no more of this work.
+            *self.maintenance_failed.lock() = Some(error.to_string());
+            return Err(seal_error(error, &*self.storage));
+        }
+        self.tier.replace(next);
+        self.publish();
+        Ok(())
+    }
+
+    /// Removes files that mean nothing any more. They would be removed at the next opening too.
+    pub(super) fn discard(&self, names: &[String]) -> Result<(), AppendError> {
+        for name in names {
+            match self.storage.remove(name) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(AppendError::Io {
+                        doing: "remove",
+                        name: name.clone(),
+                        source,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_maintenance(&self) -> Result<(), AppendError> {
+        let writer = self.writer.as_ref().ok_or(AppendError::ReadOnly)?;
+        self.check_writable(&writer.lock())?;
+        match self.maintenance_failed.lock().as_ref() {
+            Some(cause) => Err(AppendError::Poisoned {
+                cause: cause.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins a new segment, unless the newest one has no frames.
+    pub(super) fn begin_segment(&self) -> Result<(), AppendError> {
+        let mut writer = self.writer.as_ref().ok_or(AppendError::ReadOnly)?.lock();
+        self.check_writable(&writer)?;
+        if writer.end == SEGMENT_HEADER_BYTES {
+            return Ok(());
+        }
+        self.roll(&mut writer, 0)
+    }
+}
+
+/// What the callers of a log get to hear.
+pub(super) fn seal_error(error: SealError, storage: &dyn Storage) -> AppendError {
+    match error {
+        SealError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            AppendError::DiskFull {
+                bytes: 0,
+                place: storage.place(),
+            }
+        }
+        SealError::Io {
+            doing,
+            name,
+            source,
+        } => AppendError::Io {
+            doing,
+            name,
+            source,
+        },
+        SealError::Read(source) => AppendError::Damaged { source },
+        SealError::NotAPart { at } => AppendError::NotAPart { at },
+        other => AppendError::Io {
+            doing: "write",
+            name: "sealed files".into(),
+            source: std::io::Error::other(other),
+        },
+    }
+}
