@@ -54,6 +54,11 @@ impl StoreInner {
         self.dir.is_some() && self.log.writable()
     }
 
+    /// The position of the sealed state of a chain.
+    pub(crate) fn sealed_position(&self, chain: ChainId) -> Option<u64> {
+        self.rest(chain).map(|(rest, _)| rest.position().0)
+    }
+
     /// The sealed state of a chain with its names, if there is one that fits.
     pub(crate) fn rest(&self, chain: ChainId) -> Option<(Rest, Vec<u8>)> {
         let name = rest_name(&chain);

@@ -99,7 +99,7 @@ fn fail(world: &World, call: u64, fault: Fault, is_for_good: bool, tally: &mut T
             assert!(
                 matches!(
                     kind,
-                    ErrorKind::Io | ErrorKind::Unknown | ErrorKind::Poisoned
+                    ErrorKind::Io | ErrorKind::Full | ErrorKind::Unknown | ErrorKind::Poisoned
                 ),
                 "{context}: {kind:?} is not what happened: {error:?}"
             );
