@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ate_chain::{Clock, Committer, Directory, Pending};
+use ate_chain::{Clock, Committer, Directory, Pending, Spawn};
 use ate_crypto::{Identity, Random, Seed};
 use ate_log::{FileLog, FileStorage, Log, LogOptions, MemLog, OpenError, Storage};
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ pub struct StoreBuilder {
     read_only: bool,
     must_exist: bool,
     cache_bytes: usize,
+    log_options: LogOptions,
+    is_single_threaded: bool,
 }
 
 impl StoreBuilder {
@@ -48,6 +50,8 @@ impl StoreBuilder {
             read_only: false,
             must_exist: false,
             cache_bytes: CACHE_BYTES,
+            log_options: LogOptions::default(),
+            is_single_threaded: false,
         }
     }
 
@@ -108,6 +112,21 @@ impl StoreBuilder {
         self
     }
 
+    /// Other sizes of the log's files than the default ones, which are right for disks: tests want small ones. The identity of a new log is drawn from
+    /// the store's randomness all the same.
+    #[must_use]
+    pub fn log_options(mut self, options: LogOptions) -> Self {
+        self.log_options = options;
+        self
+    }
+
+    /// No thread of the store's own: a commit that nobody waits for is written by whoever polls or drops it. Simulations repeat themselves that way.
+    #[must_use]
+    pub fn single_threaded(mut self) -> Self {
+        self.is_single_threaded = true;
+        self
+    }
+
     /// Opens the store on the calling thread.
     ///
     /// # Errors
@@ -120,11 +139,16 @@ impl StoreBuilder {
     fn open_now(self) -> Result<Store, Error> {
         let (identity, is_new_identity) = self.find_identity()?;
         let (log, store) = self.open_log()?;
+        let thread: Option<Box<dyn Spawn>> = if self.is_single_threaded {
+            None
+        } else {
+            Some(Box::new(StoreThread))
+        };
         let committer = Committer::new(
             log.clone(),
             self.clock.clone(),
             self.random.clone(),
-            Some(Box::new(StoreThread)),
+            thread,
             store,
         );
         let inner = StoreInner {
@@ -196,7 +220,11 @@ impl StoreBuilder {
             if self.must_exist {
                 drop(FileLog::open_reader(storage.clone())?);
             }
-            FileLog::open(storage, LogOptions::new(id))?
+            let options = LogOptions {
+                log_id: id,
+                ..self.log_options
+            };
+            FileLog::open(storage, options)?
         };
         // The log's identity tells this store's lanes from others: a copied directory is a fork of this store.
         let store = log.log_id();
