@@ -207,7 +207,10 @@ pub enum Eyes {
     /// A writer's, after nothing worse than crashes and errors.
     Writer,
     /// Of a process beside the writer.
-    Reader,
+    Reader {
+        /// Whether the writer may have failed to tell of its last commits: its acknowledgement does not wait for that.
+        is_late: bool,
+    },
     /// A writer's, whose files were damaged: it may say so, and may show less.
     AfterDamage {
         /// Whether the end of a file is missing: a shorter log is a log.
@@ -272,7 +275,10 @@ pub fn judge(store: &Store, oracle: &Oracle, world: &World, eyes: Eyes) -> Resul
     }
     for (name, known) in &oracle.chains {
         if !chains.iter().any(|info| info.name == *name) {
-            let may_be_gone = matches!(eyes, Eyes::AfterDamage { is_cut: true });
+            let may_be_gone = matches!(
+                eyes,
+                Eyes::AfterDamage { is_cut: true } | Eyes::Reader { is_late: true }
+            );
             if known.acknowledged > 0 && !may_be_gone {
                 return Err(DURABLE.broken(format!("chain {name}, acknowledged, is gone")));
             }

@@ -18,15 +18,18 @@
 //! assert!(finished.tally.commits > 0);
 //! ```
 
+mod enumerate;
 pub mod invariants;
 mod oracle;
 mod random;
 mod run;
+mod script;
 mod session;
 mod storage;
 pub mod workload;
 mod world;
 
+pub use enumerate::{Cut, Enumerated, Share, enumerate, judge_image, run_until};
 pub use oracle::{
     Access, ChainOracle, Content, Oracle, State, Stop, accounts, content, content_at,
 };

@@ -36,6 +36,8 @@ pub struct Run {
     pub reader: Option<Store>,
     /// What was done so far.
     pub tally: Tally,
+    /// Whether a process beside the writer may not have been told of its last commits.
+    pub is_publication_late: bool,
     salts: Salts,
 }
 
@@ -136,6 +138,7 @@ impl Run {
             storage,
             reader: None,
             tally: Tally::default(),
+            is_publication_late: false,
             salts: Salts::default(),
         }
     }
@@ -184,6 +187,7 @@ impl Run {
                 .into());
         }
         self.storage.heal();
+        self.is_publication_late = true;
         if self.session.store.is_none() {
             return Ok(());
         }
@@ -233,7 +237,7 @@ impl Run {
         for known in oracle.chains.values_mut() {
             known.states.truncate(known.acknowledged.max(1));
         }
-        judge(store, &oracle, &self.session.world, Eyes::Reader)?;
+        judge(store, &oracle, &self.session.world, Eyes::Writer)?;
         Ok(())
     }
 
@@ -313,6 +317,7 @@ impl Run {
     /// Judges the open store; from then on, what it has found is acknowledged.
     fn look(&mut self) -> Outcome {
         // The judge's own calls are not to fail.
+        self.is_publication_late = self.storage.has_failed();
         self.storage.heal();
         let store = self.session.store().clone();
         judge(

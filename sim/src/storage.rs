@@ -25,6 +25,7 @@ pub struct SimStorage {
     disk: LossyStorage,
     faults: FaultyStorage,
     shared: Arc<Shared>,
+    state: Arc<Mutex<State>>,
     is_alive: Arc<AtomicBool>,
 }
 
@@ -32,12 +33,12 @@ pub struct SimStorage {
 #[derive(Debug, Default)]
 struct Shared {
     trace: Mutex<Trace>,
-    state: Mutex<State>,
+    capacity: Mutex<Option<u64>>,
 }
 
+/// What is in store for one process, and what has hit it.
 #[derive(Debug, Default)]
 struct State {
-    capacity: Option<u64>,
     was_full: bool,
     /// The sync after so many others fails; 0 is the next one.
     fail_sync_after: Option<u64>,
@@ -71,6 +72,7 @@ impl SimStorage {
             faults: FaultyStorage::new(Arc::new(disk.clone())),
             disk,
             shared,
+            state: Arc::default(),
             is_alive: Arc::new(AtomicBool::new(true)),
         }
     }
@@ -104,7 +106,7 @@ impl SimStorage {
     /// All files as programs see them now.
     #[must_use]
     pub fn image(&self) -> Image {
-        self.disk.image_after_cut(Loss::Nothing)
+        self.disk.image()
     }
 
     /// The power goes instead of the changing call after `calls` others.
@@ -127,36 +129,37 @@ impl SimStorage {
     /// The sync of a file or of the directory after `syncs` others fails, and the system forgets what it should have made durable: it reads on, and no later
     /// sync makes it durable unless it is written again.
     pub fn fail_sync_after(&self, syncs: u64) {
-        self.shared.state.lock().fail_sync_after = Some(syncs);
+        self.state.lock().fail_sync_after = Some(syncs);
     }
 
     /// In the bytes of the read after `reads` others one bit turns, which `choice` chooses. The disk keeps it right.
     pub fn flip_read_after(&self, reads: u64, choice: u64) {
-        self.shared.state.lock().flip_read_after = Some((reads, choice));
+        self.state.lock().flip_read_after = Some((reads, choice));
     }
 
     /// So many bytes have room from now on; `None`: any number. Files that are there stay.
     pub fn set_capacity(&self, bytes: Option<u64>) {
-        self.shared.state.lock().capacity = bytes;
+        *self.shared.capacity.lock() = bytes;
     }
 
     /// No further call fails, and there is room.
     pub fn heal(&self) {
         self.faults.heal();
-        *self.shared.state.lock() = State::default();
+        *self.shared.capacity.lock() = None;
+        *self.state.lock() = State::default();
     }
 
     /// Whether something was done to this process that it may complain of, since the disk was [healed](Self::heal) last.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        let state = self.shared.state.lock();
+        let state = self.state.lock();
         self.faults.fired() || state.was_full || state.has_failed_sync || state.has_flipped
     }
 
     /// Whether a bit was turned in what was read, since the disk was healed last.
     #[must_use]
     pub fn has_flipped(&self) -> bool {
-        self.shared.state.lock().has_flipped
+        self.state.lock().has_flipped
     }
 
     /// A number for everything that was asked of this disk and of what became of it, and for what it answered.
@@ -207,23 +210,22 @@ impl SimStorage {
     }
 
     fn is_limited(&self) -> bool {
-        self.shared.state.lock().capacity.is_some()
+        self.shared.capacity.lock().is_some()
     }
 
     /// How many of `growth` more bytes have room.
     fn room_for(&self, growth: u64) -> u64 {
-        let mut state = self.shared.state.lock();
-        let Some(capacity) = state.capacity else {
+        let Some(capacity) = *self.shared.capacity.lock() else {
             return growth;
         };
         let room = capacity.saturating_sub(self.disk.bytes()).min(growth);
-        state.was_full |= room < growth;
+        self.state.lock().was_full |= room < growth;
         room
     }
 
     /// Whether this sync is the one that fails; the disk below then does what a system does.
     fn is_failing_sync(&self) -> bool {
-        let mut state = self.shared.state.lock();
+        let mut state = self.state.lock();
         match state.fail_sync_after {
             Some(0) => {
                 state.fail_sync_after = None;
@@ -241,7 +243,7 @@ impl SimStorage {
 
     /// Turns a bit in what was read, if it is time.
     fn flip(&self, read: &mut [u8]) {
-        let mut state = self.shared.state.lock();
+        let mut state = self.state.lock();
         match state.flip_read_after {
             Some((0, choice)) if !read.is_empty() => {
                 state.flip_read_after = None;
@@ -322,3 +324,6 @@ impl Storage for SimStorage {
         self.named("look at the lock", name, || self.faults.lock_state(name))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,13 +12,15 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use ate_sim::{Tally, run};
+use ate_sim::{SMALL_FILES, Share, Tally, enumerate, run};
 
 struct Options {
     seed: u64,
     minutes: Option<u64>,
     seeds: u64,
     traces: bool,
+    enumerate: bool,
+    variants: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -32,6 +34,42 @@ fn main() -> ExitCode {
     };
     // A panic of a run is told with its seed.
     std::panic::set_hook(Box::new(|_| {}));
+    let is_kept = if options.enumerate {
+        cut_everywhere(&options)
+    } else {
+        run_seeds(&options)
+    };
+    if is_kept {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// The script, cut at every call.
+fn cut_everywhere(options: &Options) -> bool {
+    let share = Share {
+        seeds: 30,
+        variants: options.variants.map(|variants| variants.max(2) as usize),
+        options: SMALL_FILES,
+    };
+    let begun = Instant::now();
+    let progress = |done: &ate_sim::Enumerated| {
+        if done.cuts.is_multiple_of(20) {
+            println!("{} cuts, {} images", done.cuts, done.images);
+        }
+    };
+    match enumerate(share, progress) {
+        Ok(done) => println!("{done}, in {:.1} s", begun.elapsed().as_secs_f64()),
+        Err(broken) => {
+            println!("{broken}");
+            return false;
+        }
+    }
+    true
+}
+
+fn run_seeds(options: &Options) -> bool {
     let begun = Instant::now();
     let (mut tally, mut runs) = (Tally::default(), 0);
     let is_over = |runs: u64| match options.minutes {
@@ -49,7 +87,7 @@ fn main() -> ExitCode {
             }
             Err(failure) => {
                 println!("{failure}");
-                return ExitCode::FAILURE;
+                return false;
             }
         }
         runs += 1;
@@ -61,7 +99,7 @@ fn main() -> ExitCode {
         options.seed + runs - 1
     );
     println!("{tally}");
-    ExitCode::SUCCESS
+    true
 }
 
 fn parse(words: &[String]) -> Result<Options, String> {
@@ -70,11 +108,18 @@ fn parse(words: &[String]) -> Result<Options, String> {
         minutes: None,
         seeds: 1,
         traces: false,
+        enumerate: false,
+        variants: None,
     };
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        if word == "--traces" {
-            options.traces = true;
+        let flag = match word.as_str() {
+            "--traces" => Some(&mut options.traces),
+            "--enumerate" => Some(&mut options.enumerate),
+            _ => None,
+        };
+        if let Some(flag) = flag {
+            *flag = true;
             continue;
         }
         let value = words
@@ -86,6 +131,7 @@ fn parse(words: &[String]) -> Result<Options, String> {
         match word.as_str() {
             "--seed" => options.seed = number,
             "--seeds" => options.seeds = number,
+            "--variants" => options.variants = Some(number),
             "--minutes" => options.minutes = Some(number),
             _ => return Err(format!("unknown: {word}")),
         }

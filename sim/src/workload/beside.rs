@@ -34,12 +34,13 @@ pub(super) fn look(run: &mut Run) -> Outcome {
                 .into());
         }
     }
-    // The writer lives and has told everything that it acknowledged.
+    // The writer lives and has told everything that it acknowledged, unless that failed.
+    let is_late = run.is_publication_late || run.storage.has_failed();
     judge(
         &store,
         &run.session.oracle,
         &run.session.world,
-        Eyes::Reader,
+        Eyes::Reader { is_late },
     )?;
     run.reader = Some(store);
     Ok(())
