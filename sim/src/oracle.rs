@@ -119,6 +119,29 @@ impl Oracle {
         }
     }
 
+    /// Takes everything that a store shows as acknowledged, for a run that begins with it.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn learn(&mut self, store: &Store) -> Result<(), Error> {
+        for info in store.chains()? {
+            let chain = store.existing_chain(&info.name).wait()?;
+            let mut known = ChainOracle {
+                states: Vec::new(),
+                acknowledged: chain.position().0 as usize,
+            };
+            for position in 1..=known.acknowledged {
+                known.states.push(State {
+                    content: content_at(&chain, position)?,
+                    bob: BTreeMap::new(),
+                    root: chain.root_at(Position(position as u64)),
+                });
+            }
+            self.chains.insert(info.name, known);
+        }
+        Ok(())
+    }
+
     /// Takes what an opened store has found as the truth from now on: it is durable, and what is not there is gone.
     pub fn settle(&mut self, store: &Store) -> Result<(), Error> {
         let mut found = BTreeMap::new();
