@@ -67,6 +67,8 @@ mod frame;
 mod location;
 mod log;
 mod mem_log;
+#[cfg(ate_planted)]
+mod planted;
 mod segment;
 mod storage;
 

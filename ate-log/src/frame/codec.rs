@@ -245,6 +245,11 @@ pub(crate) fn check(
     let mut at = body;
     for (index, length) in bytes[table].chunks_exact(4).enumerate() {
         let end = at + u32_at(length, 0) as usize;
+        #[cfg(ate_planted)]
+        if crate::planted::planted("skip-part-checksum") {
+            at = end + CRC_BYTES as usize;
+            continue;
+        }
         if binding.crc(offset + at as u32, &bytes[at..end]) != u32_at(bytes, end) {
             return Err(BadFrame {
                 damage: Damage::FramePart {
