@@ -13,10 +13,14 @@ fn traces_of_another_process() -> Vec<String> {
         .expect("the program starts");
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success(), "{text}");
-    text.lines()
+    let mut lines: Vec<String> = text
+        .lines()
         .filter(|line| line.contains("trace"))
         .map(str::to_owned)
-        .collect()
+        .collect();
+    // They come in the order in which the threads were ready.
+    lines.sort_unstable();
+    lines
 }
 
 #[test]

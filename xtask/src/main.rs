@@ -115,7 +115,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "sim",
-        arguments: "[--seed S] [--seeds N | --minutes M | --enumerate [--variants V]] [--traces]",
+        arguments: "[--seed S] [--seeds N | --minutes M | --enumerate [--variants V]]",
         help: "run seeds of the simulator: a store over a disk that lies; 0 minutes are one seed",
         run: Run::With(sim::command),
     },

@@ -10,14 +10,17 @@
 )]
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ate_sim::{SMALL_FILES, Share, Tally, enumerate, run};
+use ate_sim::{Failure, SMALL_FILES, Share, Tally, enumerate, run};
+use parking_lot::Mutex;
 
 struct Options {
     seed: u64,
     minutes: Option<u64>,
     seeds: u64,
+    threads: u64,
     traces: bool,
     enumerate: bool,
     variants: Option<u64>,
@@ -69,36 +72,64 @@ fn cut_everywhere(options: &Options) -> bool {
     true
 }
 
+/// What all threads have done together.
+#[derive(Default)]
+struct Done {
+    tally: Tally,
+    runs: u64,
+    /// The failure of the lowest seed.
+    failure: Option<Failure>,
+}
+
+/// Runs seeds on several threads. Each run is one thread's alone, so how many there are changes nothing but the time.
 fn run_seeds(options: &Options) -> bool {
     let begun = Instant::now();
-    let (mut tally, mut runs) = (Tally::default(), 0);
-    let is_over = |runs: u64| match options.minutes {
-        Some(minutes) => runs > 0 && begun.elapsed() >= Duration::from_secs(60 * minutes),
-        None => runs >= options.seeds,
+    let (next, done) = (AtomicU64::new(0), Mutex::new(Done::default()));
+    let is_over = |number: u64| match options.minutes {
+        Some(minutes) => number > 0 && begun.elapsed() >= Duration::from_secs(60 * minutes),
+        None => number >= options.seeds,
     };
-    while !is_over(runs) {
-        let seed = options.seed + runs;
-        match run(seed) {
+    let work = || loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if is_over(number) || done.lock().failure.is_some() {
+            return;
+        }
+        let seed = options.seed + number;
+        let ended = run(seed);
+        let mut done = done.lock();
+        match ended {
             Ok(finished) => {
-                tally.add(&finished.tally);
+                done.tally.add(&finished.tally);
+                done.runs += 1;
                 if options.traces {
                     println!("seed {seed}: trace {:016x}", finished.trace);
                 }
             }
             Err(failure) => {
-                println!("{failure}");
-                return false;
+                let is_lower = |other: &Failure| other.seed < failure.seed;
+                if !done.failure.as_ref().is_some_and(is_lower) {
+                    done.failure = Some(failure);
+                }
             }
         }
-        runs += 1;
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..options.threads {
+            scope.spawn(work);
+        }
+    });
+    let done = done.into_inner();
+    if let Some(failure) = done.failure {
+        println!("{failure}");
+        return false;
     }
-    let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "seeds {} to {}: no promise broken in {seconds:.1} s",
+        "{} seeds from {} on: no promise broken in {:.1} s",
+        done.runs,
         options.seed,
-        options.seed + runs - 1
+        begun.elapsed().as_secs_f64()
     );
-    println!("{tally}");
+    println!("{}", done.tally);
     true
 }
 
@@ -107,6 +138,7 @@ fn parse(words: &[String]) -> Result<Options, String> {
         seed: 1,
         minutes: None,
         seeds: 1,
+        threads: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
         traces: false,
         enumerate: false,
         variants: None,
@@ -131,6 +163,7 @@ fn parse(words: &[String]) -> Result<Options, String> {
         match word.as_str() {
             "--seed" => options.seed = number,
             "--seeds" => options.seeds = number,
+            "--threads" => options.threads = number.max(1),
             "--variants" => options.variants = Some(number),
             "--minutes" => options.minutes = Some(number),
             _ => return Err(format!("unknown: {word}")),
