@@ -13,7 +13,7 @@ use ate_chain::{
     Readers, RecordKey, Ref, WritePolicy,
 };
 use ate_crypto::{Hash, Identity, NameKey, ReadKey, Seed, SeededRandom, WrapInfo, sha256};
-use ate_log::{FrameKind, Log, MemLog};
+use ate_log::{FrameKind, Log, MemLog, Scan};
 use serde_json::{Value, json};
 
 const ROOT: RecordKey = RecordKey::ROOT;
@@ -314,14 +314,18 @@ fn kind(event: &EventHead) -> &'static str {
 
 fn frames(log: &dyn Log, chain: ChainId) -> Result<Vec<Value>, Box<dyn Error>> {
     let mut frames = Vec::new();
-    log.scan(log.start(), &mut |frame| {
+    log.scan(Scan::from(log.start()).with_bodies(), &mut |frame| {
         if frame.stream == chain.stream() {
             let kind = if frame.kind == FrameKind::Proof {
                 "proof"
             } else {
                 "commit"
             };
-            let parts: Vec<String> = frame.parts().map(|(_, bytes)| hex(bytes)).collect();
+            let parts: Vec<String> = frame
+                .parts()
+                .filter_map(|(_, part)| part.here())
+                .map(hex)
+                .collect();
             let mut value = json!({ "kind": kind, "number": frame.number, "parts": parts });
             if let Some(proof) = frame
                 .part(0)

@@ -9,6 +9,7 @@ use ate_crypto::{
 
 use crate::codec::put_varint;
 use crate::commit::Event;
+use crate::directory::DirectoryEntry;
 use crate::error::SealError;
 use crate::event::{CHAIN_NAME_BYTES_MAX, Change, EventHead, Genesis, Grant};
 use crate::head::{RULE_VERSION, Seen};
@@ -26,6 +27,7 @@ pub(crate) fn lane_of(store: &[u8; 16], author: &ate_crypto::KeyId) -> LaneId {
 /// A chain that exists in memory only, until its first commit writes this.
 pub(crate) struct Birth {
     pub(crate) chain: ChainId,
+    name: Box<str>,
     pub(crate) keyring: Arc<Keyring>,
     root: ScopeKeys,
     salt: Salt,
@@ -87,6 +89,7 @@ impl Birth {
         random.fill(&mut salt.0);
         let mut birth = Self {
             chain: ChainId::UNBORN,
+            name: name.into(),
             keyring: Arc::new(Keyring::new(identity.clone())),
             root,
             salt,
@@ -104,6 +107,16 @@ impl Birth {
             birth.root.name.clone(),
         );
         Ok(birth)
+    }
+
+    /// The chain as a list of chains shows it.
+    pub(crate) fn entry(&self) -> DirectoryEntry {
+        let root = self.keyring.identity.id();
+        DirectoryEntry {
+            chain: self.chain,
+            name: self.name.clone(),
+            root,
+        }
     }
 
     /// The genesis commit, ready to be ordered. May be called again after a failed write.

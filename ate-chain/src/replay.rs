@@ -3,15 +3,16 @@
 //! Signatures: a proof's batch leaf names the leaf that the same store signed before in the lane, so a later signature covers the earlier ones it is
 //! linked to. A load verifies the last of every unbroken run, and the last before each change of authority; a deep load verifies all.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use ate_crypto::{Hash, KeyId, Signature, Who};
-use ate_log::{Cursor, Frame, FrameKind, Location, Log, Placed};
+use ate_crypto::{Hash, KeyId, Part, Signature, Who};
+use ate_log::{Cursor, Frame, FrameKind, Location, Log, PartBytes, Placed, Scan};
 
-use crate::commit::{Commit, PART_CONTENTS, PART_HEADS, PART_METAS, Verified};
+use crate::commit::{Commit, MissingPart, PART_CONTENTS, PART_HEADS, PART_METAS, Stored, Verified};
 use crate::committer::{Committer, apply};
 use crate::error::{OpenError, ReadError};
 use crate::event::Change;
@@ -20,6 +21,9 @@ use crate::local::Local;
 use crate::proof::{Proof, verify_batch};
 use crate::rest::Rest;
 use crate::state::State;
+use missing::Missing;
+
+mod missing;
 
 /// How much a load proves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +48,8 @@ pub struct Proved {
     pub bodies: u64,
     /// Bytes of those bodies, sealed.
     pub body_bytes: u64,
+    /// Bodies that are not there, as the chain allows: erased, or dropped below its horizon.
+    pub erased: u64,
     /// Hybrid signatures verified.
     pub signatures: u64,
     /// Proof frames covered by those signatures.
@@ -66,11 +72,24 @@ pub(crate) struct ReadTo {
     pub(crate) cursor: Cursor,
     /// A proof that was verified, with the commits it names that have not come. A torn end of the log leaves one behind.
     open: Option<Open>,
+    /// Bytes of the chain's own frames in the state that no kept state at rest holds.
+    pub(crate) fresh_bytes: u64,
 }
 
 impl ReadTo {
     pub(crate) fn at(cursor: Cursor) -> Self {
-        Self { cursor, open: None }
+        Self {
+            cursor,
+            open: None,
+            fresh_bytes: 0,
+        }
+    }
+
+    /// Moves on behind frames of the chain that this process wrote: whole batches.
+    pub(crate) fn pass(&mut self, next: Cursor, bytes: u64) {
+        self.cursor = next;
+        self.open = None;
+        self.fresh_bytes += bytes;
     }
 
     /// Whether a proof before the place covers commits after it.
@@ -103,6 +122,7 @@ struct Open {
 
 /// Replays the frames of one chain into a state.
 pub(crate) struct Replay<'a> {
+    log: &'a dyn Log,
     chain: ChainId,
     depth: Depth,
     open: Option<Open>,
@@ -112,17 +132,21 @@ pub(crate) struct Replay<'a> {
     /// A signature did not hold: nothing since the last one that did may be believed.
     forged: bool,
     pub(crate) proved: Proved,
+    /// Bodies that were not there.
+    missing: Missing,
     progress: &'a mut dyn FnMut(&Proved),
 }
 
 impl<'a> Replay<'a> {
     fn new(
+        log: &'a dyn Log,
         chain: ChainId,
         depth: Depth,
         open: Option<Open>,
         progress: &'a mut dyn FnMut(&Proved),
     ) -> Self {
         Self {
+            log,
             chain,
             depth,
             open,
@@ -130,6 +154,7 @@ impl<'a> Replay<'a> {
             runs: HashMap::new(),
             first: None,
             proved: Proved::default(),
+            missing: Missing::default(),
             progress,
         }
     }
@@ -238,7 +263,12 @@ impl<'a> Replay<'a> {
         confirm: &mut Take<'_>,
     ) -> Result<(), OpenError> {
         let seq = state.next_seq();
-        let (commit, heads, metas) = self.verified(state, frame)?;
+        let Parted {
+            commit,
+            heads,
+            metas,
+            missing,
+        } = self.verified(state, frame)?;
         if seq == 0 {
             self.genesis(state, &commit, frame.at)?;
         }
@@ -261,11 +291,13 @@ impl<'a> Replay<'a> {
             frame: frame.at,
             parts,
             next: frame.next,
+            head_parts: frame.head_parts,
         };
         if let Some(open) = &mut self.open {
             open.commits.next();
         }
-        self.count(&commit);
+        self.count(&commit, &missing);
+        self.missing.take_in(&commit, seq, frame.at, &missing);
         confirm(state, commit, heads, metas, &placed);
         (self.progress)(&self.proved);
         Ok(())
@@ -299,16 +331,52 @@ impl<'a> Replay<'a> {
             &commit.head.lane,
             frame.at,
         )?;
-        let mut parts = frame.parts().skip(PART_CONTENTS);
-        let contents = |_: usize| parts.next().map(|(_, bytes)| bytes);
-        let commit = commit
-            .verify(metas, contents, self.depth != Depth::Heads)
-            .map_err(damaged)?;
-        Ok((commit, heads, metas))
+        let check_bodies = self.depth != Depth::Heads;
+        let (mut parts, mut failed) = (frame.parts().skip(PART_CONTENTS), None);
+        let contents = || {
+            let (at, part) = parts.next()?;
+            let stored = self.body(at, part, check_bodies);
+            Some(stored.unwrap_or_else(|error| {
+                failed = Some(error);
+                Stored::Absent { bytes: part.len() }
+            }))
+        };
+        let verified = commit.verify(metas, contents, check_bodies);
+        // What the disk said explains more than that a body is missing.
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        let (commit, missing) = verified.map_err(damaged)?;
+        Ok(Parted {
+            commit,
+            heads,
+            metas,
+            missing,
+        })
+    }
+
+    /// A content as far as it is needed: its bytes, where bodies are checked and it is there.
+    fn body<'f>(
+        &self,
+        at: Location,
+        part: PartBytes<'f>,
+        check_bodies: bool,
+    ) -> Result<Stored<'f>, ate_log::ReadError> {
+        let bytes = part.len();
+        match part {
+            _ if !check_bodies => Ok(Stored::Absent { bytes }),
+            PartBytes::Here(bytes) => Ok(Stored::Here(Cow::Borrowed(bytes))),
+            PartBytes::NotRead { bytes } => {
+                let mut body = vec![0; bytes as usize];
+                self.log.read_body(at, &mut body)?;
+                Ok(Stored::Here(Cow::Owned(body)))
+            }
+            _ => Ok(Stored::Absent { bytes }),
+        }
     }
 
     /// Adds a commit that was judged to what was proved.
-    fn count(&mut self, commit: &Commit<Verified>) {
+    fn count(&mut self, commit: &Commit<Verified>, missing: &[MissingPart]) {
         self.proved.commits += 1;
         self.proved.events += commit.events.len() as u64;
         if self.depth == Depth::Heads {
@@ -322,6 +390,15 @@ impl<'a> Replay<'a> {
         for body in bodies {
             self.proved.bodies += 1;
             self.proved.body_bytes += u64::from(body.bytes);
+        }
+        for (index, part) in missing {
+            let head = &commit.events[*index as usize].head;
+            let body = match part {
+                Part::Meta => head.meta,
+                _ => head.content,
+            };
+            self.proved.bodies -= 1;
+            self.proved.body_bytes -= body.map_or(0, |body| u64::from(body.bytes));
         }
     }
 
@@ -366,6 +443,22 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// Every body that was missing may be, as the chain stands at the end of the pass.
+    fn settle(&mut self, state: &State) -> Result<(), OpenError> {
+        match self.missing.settle(state) {
+            Ok(count) => {
+                self.proved.erased += count;
+                Ok(())
+            }
+            Err((seq, at)) => Err(OpenError::Damaged {
+                chain: self.chain,
+                seq,
+                at,
+                why: "a body is missing that nothing erased",
+            }),
+        }
+    }
+
     fn damaged(&self, state: &State, at: Location, why: &'static str) -> OpenError {
         OpenError::Damaged {
             chain: self.chain,
@@ -390,18 +483,21 @@ pub(crate) fn replay(
     enough: &dyn Fn(&State) -> bool,
 ) -> Result<Stretch, OpenError> {
     let stream = state.chain.stream();
-    let mut replay = Replay::new(state.chain, depth, from.open, progress);
-    let (mut failed, mut good) = (None, from.cursor);
-    let end = log.scan(from.cursor, &mut |frame| {
-        if frame.stream == stream {
-            if let Err(error) = replay.frame(state, &frame, confirm) {
-                failed = Some(error);
-                return ControlFlow::Break(());
-            }
-            good = frame.next;
-            if enough(state) {
-                return ControlFlow::Break(());
-            }
+    let mut replay = Replay::new(log, state.chain, depth, from.open, progress);
+    let (mut failed, mut good, mut fresh_bytes) = (None, from.cursor, from.fresh_bytes);
+    let mut scan = Scan::from(from.cursor).of(stream);
+    if depth != Depth::Heads {
+        scan = scan.with_bodies();
+    }
+    let end = log.scan(scan, &mut |frame| {
+        if let Err(error) = replay.frame(state, &frame, confirm) {
+            failed = Some(error);
+            return ControlFlow::Break(());
+        }
+        good = frame.next;
+        fresh_bytes += frame_bytes(frame.at, frame.next);
+        if enough(state) {
+            return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
     });
@@ -416,11 +512,13 @@ pub(crate) fn replay(
         Some(error) if replay.forged => Err(error),
         failed => {
             replay.verify_all(state)?;
+            let failed = failed.or_else(|| replay.settle(state).err());
             Ok(Stretch {
                 proved: replay.proved,
                 to: ReadTo {
                     cursor,
                     open: replay.open,
+                    fresh_bytes,
                 },
                 failed,
             })
@@ -428,8 +526,19 @@ pub(crate) fn replay(
     }
 }
 
-/// A commit whose hashes hold, with frame parts 0 and 1.
-type Parted<'f> = (Commit<Verified>, &'f [u8], &'f [u8]);
+/// A commit whose hashes hold, with frame parts 0 and 1 and what is not there.
+struct Parted<'f> {
+    commit: Commit<Verified>,
+    heads: &'f [u8],
+    metas: &'f [u8],
+    missing: Vec<MissingPart>,
+}
+
+/// Bytes of a frame. One never spans segments.
+pub(crate) fn frame_bytes(at: Location, next: Location) -> u64 {
+    debug_assert_eq!(at.file, next.file, "a frame stands in one segment");
+    u64::from(next.offset.saturating_sub(at.offset))
+}
 
 /// A commit that was judged, until its signature is verified.
 struct Held {
@@ -446,7 +555,7 @@ impl Local {
     /// [`OpenError`]; no chain is given out.
     ///
     /// # Cost
-    /// Without a sealed state linear in the log; with one, in what was written since.
+    /// Without a sealed state linear in the heads of the chain; with one, in what was written since.
     pub fn open(
         committer: &Arc<Committer>,
         chain: ChainId,
@@ -549,6 +658,7 @@ impl Local {
                 ReadTo {
                     cursor: read_to.cursor,
                     open: read_to.open.clone(),
+                    fresh_bytes: read_to.fresh_bytes,
                 }
             };
             let (mut held, held_bytes) = (Vec::new(), Cell::new(0));

@@ -4,12 +4,13 @@
 //! with an empty directory. A failed check panics with what was expected, as a test does.
 
 use crate::{
-    AppendError, Cursor, Entry, FRAME_BYTES_MAX, FrameKind, Log, OpenError, PARTS_MAX, Placed,
-    ReadError, StreamId,
+    AppendError, Cursor, Entry, FRAME_BYTES_MAX, FrameKind, LARGE_BODY_BYTES, Location, Log,
+    OpenError, PARTS_MAX, PartBytes, Placed, ReadError, Scan, StreamId,
 };
 use std::ops::ControlFlow;
 
 mod storages;
+mod tiers;
 
 pub use storages::check_storage;
 
@@ -49,6 +50,9 @@ pub fn check_log<F: Fixture>(mut fresh: impl FnMut() -> F) {
     snapshots_are_whole(&fresh());
     many_segments(&fresh());
     threads_append_together(&fresh());
+    tiers::streams_are_found(&fresh());
+    tiers::sealing_changes_nothing(&fresh());
+    tiers::what_is_erased_is_gone(&fresh());
 }
 
 fn entry<'a>(number: u64, parts: &'a [&'a [u8]]) -> Entry<'a> {
@@ -56,6 +60,7 @@ fn entry<'a>(number: u64, parts: &'a [&'a [u8]]) -> Entry<'a> {
         kind: FrameKind::Commit,
         stream: StreamId([number as u8; 32]),
         number,
+        head_parts: 1,
         parts,
     }
 }
@@ -75,8 +80,8 @@ fn all(log: &impl Log) -> Vec<Copy> {
 fn from(log: &impl Log, cursor: Cursor) -> Vec<Copy> {
     let mut seen = Vec::new();
     let end = log
-        .scan(cursor, &mut |frame| {
-            let parts = frame.parts().map(|(_, bytes)| bytes.to_vec()).collect();
+        .scan(Scan::from(cursor).with_bodies(), &mut |frame| {
+            let parts = frame.parts().map(|part| bytes_of(log, part)).collect();
             seen.push(Copy {
                 kind: frame.kind,
                 stream: frame.stream,
@@ -88,6 +93,20 @@ fn from(log: &impl Log, cursor: Cursor) -> Vec<Copy> {
         .expect("an undamaged log is scanned");
     assert_eq!(end, log.durable(), "a full scan ends at the durable end");
     seen
+}
+
+/// A part, wherever it lies.
+fn bytes_of(log: &impl Log, (at, part): (Location, PartBytes<'_>)) -> Vec<u8> {
+    match part {
+        PartBytes::Here(bytes) => bytes.to_vec(),
+        PartBytes::NotRead { bytes } => {
+            assert!(bytes >= LARGE_BODY_BYTES, "small bodies were asked for");
+            let mut out = vec![0; bytes as usize];
+            log.read_body(at, &mut out).expect("a large body is read");
+            out
+        }
+        PartBytes::Erased { .. } => panic!("nothing was erased"),
+    }
 }
 
 fn copy_of(entry: &Entry<'_>) -> Copy {
@@ -151,7 +170,8 @@ fn frames_come_back(fixture: &impl Fixture) {
     let frame = log
         .read_frame(placed[4].frame)
         .expect("a frame by its place");
-    assert_eq!(frame.frame().part(1), Some(&large[..]));
+    let part = frame.frame().parts().nth(1).expect("two parts");
+    assert_eq!(bytes_of(&log, part), large);
     assert_eq!(frame.frame().next, placed[4].next);
     let more = [entry(5, &[b"more"])];
     put(&log, &more);
@@ -224,7 +244,7 @@ fn scan_goes_on_where_it_stopped(fixture: &impl Fixture) {
     for number in 0..10 {
         let mut seen = None;
         cursor = log
-            .scan(cursor, &mut |frame| {
+            .scan(Scan::from(cursor), &mut |frame| {
                 seen = Some(frame.number);
                 ControlFlow::Break(())
             })
@@ -317,21 +337,20 @@ fn snapshots_are_whole(fixture: &impl Fixture) {
 
 fn many_segments(fixture: &impl Fixture) {
     let log = fixture.open().expect("the log opens");
-    let part = vec![0xee; 400_000];
+    let part = vec![0xee; LARGE_BODY_BYTES as usize - 1];
+    let mut parts: Vec<&[u8]> = vec![b"head"];
+    parts.resize(7, &part);
     let mut placed = Vec::new();
     for number in 0..20 {
         placed.extend(put(
             &log,
-            &[
-                entry(number, &[b"head", &part]),
-                entry(number + 100, &[b"small"]),
-            ],
+            &[entry(number, &parts), entry(number + 100, &[b"small"])],
         ));
     }
     log.sync().expect("synced");
     assert!(
         log.end().file > log.start().file,
-        "8 MB take more than one segment"
+        "7.5 MiB take more than one segment"
     );
     assert!(
         placed.windows(2).all(|pair| pair[0].next <= pair[1].frame),

@@ -22,6 +22,18 @@ pub enum Damage {
         /// Which part, from 0.
         index: u32,
     },
+    /// A large body, or the file that holds it.
+    LargeBody,
+    /// The manifest, which names the sealed files.
+    Manifest,
+    /// A sealed file that the manifest names is not there.
+    SealedMissing,
+    /// A sealed file is longer or shorter than the manifest says.
+    SealedLength,
+    /// The 64 bytes at the head of a sealed file.
+    SealedHeader,
+    /// The tables at the end of a sealed file, or they do not fit what they describe.
+    SealedIndex,
 }
 
 impl fmt::Display for Damage {
@@ -33,6 +45,12 @@ impl fmt::Display for Damage {
             Self::FrameHeader => f.write_str("the header of a frame is damaged"),
             Self::FrameTable => f.write_str("the length table of a frame is damaged"),
             Self::FramePart { index } => write!(f, "part {index} of a frame is damaged"),
+            Self::LargeBody => f.write_str("a large body is damaged or missing"),
+            Self::Manifest => f.write_str("the manifest is damaged"),
+            Self::SealedMissing => f.write_str("the sealed file is missing"),
+            Self::SealedLength => f.write_str("the sealed file has another length than was noted"),
+            Self::SealedHeader => f.write_str("the header of the sealed file is damaged"),
+            Self::SealedIndex => f.write_str("the index of the sealed file is damaged"),
         }
     }
 }
@@ -68,6 +86,18 @@ pub enum OpenError {
         /// Its format version.
         found: u32,
         /// The newest version that this build reads.
+        supported: u32,
+    },
+    /// The log was written by an older build, in a format that this one does not read.
+    #[error(
+        "{name} has format version {found}, this build reads {supported}: export with the build that wrote it, import with this one"
+    )]
+    OlderFormat {
+        /// The file.
+        name: String,
+        /// Its format version.
+        found: u32,
+        /// The version that this build reads.
         supported: u32,
     },
     /// A frame of a kind or with a flag that this build does not know, with a valid checksum.
@@ -151,6 +181,18 @@ pub enum AppendError {
         /// The limit.
         max: u64,
     },
+    /// What stands in the log and had to be read for this is damaged. Nothing was changed.
+    #[error("nothing was moved: what stands there cannot be read")]
+    Damaged {
+        /// What was found.
+        source: ReadError,
+    },
+    /// What was to be erased is neither a body nor within a head part. Nothing was changed.
+    #[error("what stands at {at} is neither a body of this length nor within a head part")]
+    NotAPart {
+        /// The place.
+        at: Location,
+    },
     /// The log was opened by a reader.
     #[error("the log is open for reading only")]
     ReadOnly,
@@ -196,6 +238,12 @@ pub enum ReadError {
         kind: u8,
         /// Its flags.
         flags: u8,
+    },
+    /// What stood there was erased.
+    #[error("the body at {at} was erased")]
+    Erased {
+        /// The place asked for.
+        at: Location,
     },
     /// The bytes asked for are not in the log.
     #[error("{bytes} bytes at {at} are outside the log, which ends at {end}")]

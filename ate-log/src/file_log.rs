@@ -3,14 +3,19 @@
 use crate::{
     error::{AppendError, Damage, ReadError},
     frame::{
-        Binding, Entry, FRAME_HEADER_BYTES, Frame, Header, Meaning, OwnedFrame, Placed, check, view,
+        Binding, Entry, FRAME_HEADER_BYTES, Frame, LARGE_BODY_BYTES, Meaning, OwnedFrame, Placed,
+        STUB_BYTES, Stub,
     },
     location::{Cursor, Location},
-    log::Log,
-    segment::{SEGMENT_HEADER_BYTES, segment_name, segment_number, snapshot_name},
+    log::{Log, Scan},
+    maintenance::{Least, Pace, Reclaimed, Scrubbed, Span},
+    sealed::{MANIFEST_NAME, Manifest, sealed_file},
+    segment::{SEGMENT_HEADER_BYTES, large_number, segment_name, segment_number, snapshot_name},
     storage::{Storage, StorageLock, read_full},
 };
+use large::LargeFiles;
 use parking_lot::Mutex;
+use scan::read_one;
 use segments::Segments;
 use std::{
     ops::ControlFlow,
@@ -19,15 +24,23 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use walk::{Step, Walker, Window};
+use streams::Streams;
+use tier::Tier;
 use writer::Writer;
 
 mod draft;
+mod erase;
+mod large;
+mod maintain;
 mod observe;
 mod open;
 mod recovery;
+mod scan;
+mod scrub;
 mod segments;
 mod snapshots;
+mod streams;
+mod tier;
 mod walk;
 mod writer;
 
@@ -46,6 +59,9 @@ pub struct LogOptions {
     pub segment_bytes_max: u32,
     /// How far ahead of small groups zeros are written; 0: not at all.
     pub zero_window_bytes: u32,
+    /// Into how many groups of files the streams of a sealed segment are put, 1 to 256. Only
+    /// looked at as long as nothing is sealed.
+    pub groups: u16,
 }
 
 impl LogOptions {
@@ -57,6 +73,7 @@ impl LogOptions {
             segment_bytes_min: 1 << 20,
             segment_bytes_max: 64 << 20,
             zero_window_bytes: 256 << 10,
+            groups: 1,
         }
     }
 }
@@ -84,6 +101,13 @@ pub struct FileLog {
     storage: Arc<dyn Storage>,
     options: LogOptions,
     segments: Segments,
+    streams: Streams,
+    large: LargeFiles,
+    tier: Tier,
+    /// Held while segments are sealed or rewritten: one such work at a time.
+    maintenance: Mutex<()>,
+    /// Why there is no more such work, if the manifest may be one of two.
+    maintenance_failed: Mutex<Option<String>>,
     /// `None` in a reader.
     writer: Option<Mutex<Writer>>,
     /// Held while a segment is synced and until a failure has poisoned the log: the system
@@ -106,6 +130,13 @@ impl FileLog {
         *self.segments.log_id()
     }
 
+    /// The identity of the store that writes this log: its own, unless it was restored from a
+    /// copy of another.
+    #[must_use]
+    pub fn store_id(&self) -> [u8; 16] {
+        self.tier.manifest().store_id
+    }
+
     /// Why the log takes no more writes, if a write or sync has failed.
     #[must_use]
     pub fn poisoned(&self) -> Option<String> {
@@ -116,6 +147,7 @@ impl FileLog {
         storage: Arc<dyn Storage>,
         options: LogOptions,
         segments: Segments,
+        manifest: Manifest,
         writer: Option<Writer>,
         lock: Option<Box<dyn StorageLock>>,
     ) -> Self {
@@ -129,10 +161,17 @@ impl FileLog {
                 offset: SEGMENT_HEADER_BYTES,
             },
         };
+        let large = LargeFiles::new(&storage, *segments.log_id());
+        let tier = Tier::new(&storage, manifest);
         Self {
             storage,
             options,
             segments,
+            streams: Streams::default(),
+            large,
+            tier,
+            maintenance: Mutex::default(),
+            maintenance_failed: Mutex::default(),
             writer: writer.map(Mutex::new),
             disk_turn: Mutex::new(()),
             snapshot_turn: Mutex::new(()),
@@ -141,6 +180,13 @@ impl FileLog {
             end: AtomicU64::new(end.to_u64()),
             durable: AtomicU64::new(end.to_u64()),
             damage: Mutex::new(None),
+        }
+    }
+
+    fn first_frame(&self) -> Cursor {
+        Location {
+            file: self.segments.first(),
+            offset: SEGMENT_HEADER_BYTES,
         }
     }
 
@@ -185,6 +231,70 @@ impl FileLog {
     }
 
     fn read_exact(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError> {
+        self.in_either_tier(
+            at.file,
+            out,
+            |out| self.read_segment(at, out),
+            |out| self.tier.read(at, out),
+        )
+    }
+
+    /// Reads in segment `number` where it is: in its own file, or sealed. A writer may seal it
+    /// or rewrite it meanwhile; then it is looked for again.
+    fn in_either_tier<C: ?Sized, T>(
+        &self,
+        number: u32,
+        context: &mut C,
+        mut segment: impl FnMut(&mut C) -> Result<T, ReadError>,
+        mut sealed: impl FnMut(&mut C) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        /// Each try sees another manifest; a writer would have to be faster every time.
+        const TRIES: u32 = 8;
+        let mut tries = 0;
+        loop {
+            let generation = self.tier.manifest().generation;
+            let result = if self.tier.has(number) {
+                sealed(context)
+            } else {
+                segment(context)
+            };
+            let is_missing = matches!(
+                result,
+                Err(ReadError::Corrupt {
+                    damage: Damage::SegmentMissing | Damage::SealedMissing,
+                    ..
+                })
+            );
+            tries += 1;
+            if !is_missing || tries == TRIES {
+                return result;
+            }
+            if self.writer.is_none() {
+                self.tier.reload(&self.segments)?;
+            }
+            if self.tier.manifest().generation == generation {
+                return result;
+            }
+        }
+    }
+
+    fn read_segment_frame(&self, at: Location) -> Result<OwnedFrame, ReadError> {
+        let file = self.segments.handle(at.file)?;
+        let binding = Binding::new(self.segments.log_id(), at.file);
+        let mut bytes = Vec::new();
+        let limit = self.limit_of(at, self.readable_end())?;
+        let header = read_one(&*file, binding, at, limit, &mut bytes)?;
+        match header.meaning() {
+            Ok(Meaning::Shown(kind)) => Ok(OwnedFrame::new(at, header, kind, bytes, Vec::new())),
+            Ok(Meaning::Mark) => Err(ReadError::Corrupt {
+                at,
+                damage: Damage::FrameHeader,
+            }),
+            Err((kind, flags)) => Err(ReadError::UnknownFrame { at, kind, flags }),
+        }
+    }
+
+    fn read_segment(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError> {
         let read = self.segments.with(at.file, |file| {
             read_full(&**file, u64::from(at.offset), out)
         })?;
@@ -213,10 +323,7 @@ impl Log for FileLog {
     }
 
     fn start(&self) -> Cursor {
-        Location {
-            file: self.segments.first(),
-            offset: SEGMENT_HEADER_BYTES,
-        }
+        self.first_frame()
     }
 
     fn end(&self) -> Cursor {
@@ -232,72 +339,31 @@ impl Log for FileLog {
         self.read_exact(at, out)
     }
 
+    fn read_body(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError> {
+        if out.len() < LARGE_BODY_BYTES as usize {
+            return self.read(at, out);
+        }
+        let mut stub = [0; STUB_BYTES as usize];
+        self.read(at, &mut stub)?;
+        self.large.read(at, &Stub::decode(&stub), out)
+    }
+
     fn read_frame(&self, at: Location) -> Result<OwnedFrame, ReadError> {
-        let corrupt = |damage| ReadError::Corrupt { at, damage };
-        let mut head = [0; FRAME_HEADER_BYTES as usize];
-        self.read(at, &mut head)?;
-        let binding = Binding::new(self.segments.log_id(), at.file);
-        let header = Header::decode(binding, at.offset, &head)
-            .ok_or_else(|| corrupt(Damage::FrameHeader))?;
-        let kind = match header.meaning() {
-            Ok(Meaning::Shown(kind)) => kind,
-            Ok(Meaning::Mark) => return Err(corrupt(Damage::FrameHeader)),
-            Err((kind, flags)) => return Err(ReadError::UnknownFrame { at, kind, flags }),
-        };
-        self.bounds(at, u64::from(header.total))?;
-        let mut bytes = vec![0; header.total as usize];
-        self.read_exact(at, &mut bytes)?;
-        check(binding, at.offset, &header, &bytes).map_err(|bad| corrupt(bad.damage))?;
-        Ok(OwnedFrame::new(at, header, kind, bytes))
+        self.bounds(at, FRAME_HEADER_BYTES.into())?;
+        self.in_either_tier(
+            at.file,
+            &mut (),
+            |()| self.read_segment_frame(at),
+            |()| self.tier.read_frame(at),
+        )
     }
 
     fn scan(
         &self,
-        from: Cursor,
+        scan: Scan,
         visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<Cursor, ReadError> {
-        let end = self.durable_cursor();
-        let mut at = from.max(self.start());
-        let mut window = Window::default();
-        while at < end {
-            let limit = if at.file == end.file {
-                Some(end.offset)
-            } else {
-                self.segments.sealed(at.file)
-            };
-            let limit = match limit {
-                Some(limit) if at.offset <= limit => limit,
-                _ => {
-                    return Err(ReadError::Corrupt {
-                        at,
-                        damage: Damage::FrameHeader,
-                    });
-                }
-            };
-            let file = self.segments.handle(at.file)?;
-            let binding = Binding::new(self.segments.log_id(), at.file);
-            let mut walker = Walker::new(
-                file,
-                binding,
-                at.offset.max(SEGMENT_HEADER_BYTES),
-                limit,
-                window,
-            );
-            if let ControlFlow::Break(next) = show_rest(&mut walker, at.file, visit)? {
-                return Ok(next);
-            }
-            window = walker.into_window();
-            at = Location {
-                file: at.file + 1,
-                offset: SEGMENT_HEADER_BYTES,
-            };
-        }
-        match self.tail_damage() {
-            Some((at, damage)) if at == end && from <= end => {
-                Err(ReadError::Corrupt { at, damage })
-            }
-            _ => Ok(from.max(end)),
-        }
+        self.scan_frames(&scan, visit)
     }
 
     fn snapshot_put(&self, name: &str, bytes: &[u8]) -> Result<(), AppendError> {
@@ -316,9 +382,39 @@ impl Log for FileLog {
         self.list_snapshots()
     }
 
+    fn roll(&self) -> Result<(), AppendError> {
+        self.begin_segment()
+    }
+
+    fn seal(&self, pace: &mut dyn Pace) -> Result<bool, AppendError> {
+        self.seal_oldest(pace)
+    }
+
+    fn erase(
+        &self,
+        spans: &[Span],
+        least: Least,
+        pace: &mut dyn Pace,
+    ) -> Result<Reclaimed, AppendError> {
+        self.erase_spans(spans, least, pace)
+    }
+
+    fn scrub(
+        &self,
+        pace: &mut dyn Pace,
+        found: &mut dyn FnMut(Location, Damage),
+    ) -> Result<Scrubbed, ReadError> {
+        self.scrub_all(pace, found)
+    }
+
     fn disk_bytes(&self) -> u64 {
         let ours = |name: &String| {
-            segment_number(name).is_some() || snapshot_name(name).is_some() || name == LOCK_FILE
+            segment_number(name).is_some()
+                || large_number(name).is_some()
+                || sealed_file(name).is_some()
+                || name == MANIFEST_NAME
+                || snapshot_name(name).is_some()
+                || name == LOCK_FILE
         };
         let names = self.storage.list().unwrap_or_default();
         names
@@ -343,44 +439,6 @@ impl Log for FileLog {
             Ok(self.durable_cursor())
         } else {
             self.observe()
-        }
-    }
-}
-
-/// Shows every frame that is left to `walker` in segment `number`; breaks with the place after the frame at which `visit` did.
-fn show_rest(
-    walker: &mut Walker,
-    number: u32,
-    visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
-) -> Result<ControlFlow<Cursor>, ReadError> {
-    let io = |source| ReadError::Io {
-        doing: "read",
-        name: segment_name(number),
-        source,
-    };
-    loop {
-        let at = Location {
-            file: number,
-            offset: walker.at,
-        };
-        let corrupt = |damage| ReadError::Corrupt { at, damage };
-        match walker.step().map_err(io)? {
-            Step::End => return Ok(ControlFlow::Continue(())),
-            Step::Short => return Err(corrupt(Damage::SegmentShort)),
-            Step::Bad(bad) => return Err(corrupt(bad.damage)),
-            Step::Frame { header, bytes, .. } => {
-                let kind = match header.meaning() {
-                    Ok(Meaning::Mark) => continue,
-                    Ok(Meaning::Shown(kind)) => kind,
-                    Err((kind, flags)) => {
-                        return Err(ReadError::UnknownFrame { at, kind, flags });
-                    }
-                };
-                let frame = view(at, &header, kind, bytes);
-                if visit(frame).is_break() {
-                    return Ok(ControlFlow::Break(frame.next));
-                }
-            }
         }
     }
 }

@@ -9,8 +9,8 @@ use codec::{CRC_BYTES, LENGTH_BYTES};
 mod codec;
 
 pub(crate) use codec::{
-    BadFrame, Binding, FRAME_HEADER_BYTES, Header, MAGIC, MARK_BYTES, Meaning, check, encode,
-    encode_mark, parts_offset, view,
+    BadFrame, Binding, FRAME_HEADER_BYTES, Gone, Header, MAGIC, MARK_BYTES, Meaning, STUB_BYTES,
+    Stub, check, encode, encode_mark, parts_offset, view,
 };
 
 /// The largest frame, all of it counted: 32 MiB.
@@ -21,6 +21,32 @@ pub const PARTS_MAX: usize = 65_538;
 pub const FRAME_OVERHEAD: u32 = FRAME_HEADER_BYTES + CRC_BYTES;
 /// What each part takes besides its bytes: its length and its checksum.
 pub const PART_OVERHEAD: u32 = LENGTH_BYTES + CRC_BYTES;
+
+/// A body of at least this many bytes does not stand in its frame: 64 KiB.
+///
+/// It lies in a file for large bodies, which is synced before the frame that names it is written.
+pub const LARGE_BODY_BYTES: u32 = 64 << 10;
+/// The most parts of a frame that can be heads.
+pub const HEAD_PARTS_MAX: u8 = 15;
+
+/// What a body of this length takes in its frame, its checksum not counted.
+#[must_use]
+pub const fn body_bytes_in_frame(bytes: u32) -> u32 {
+    if bytes < LARGE_BODY_BYTES {
+        bytes
+    } else {
+        STUB_BYTES
+    }
+}
+
+/// What part `index` takes in a frame whose first `head_parts` parts are heads.
+pub(crate) const fn stored_bytes(index: usize, head_parts: u8, bytes: u32) -> u32 {
+    if index < head_parts as usize {
+        bytes
+    } else {
+        body_bytes_in_frame(bytes)
+    }
+}
 
 /// What a frame means to the layer above. The log treats all kinds alike.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -56,12 +82,24 @@ pub struct Entry<'a> {
     pub stream: StreamId,
     /// Its number in the stream.
     pub number: u64,
+    /// How many of the parts are *heads*, which are read with the frame; at most
+    /// [`HEAD_PARTS_MAX`]. The others are *bodies*: they may be stored apart, passed over by a
+    /// scan, and erased.
+    pub head_parts: u8,
     /// Its bytes, at most [`PARTS_MAX`] parts, each with a checksum of its own; the frame is
-    /// at most [`FRAME_BYTES_MAX`].
+    /// at most [`FRAME_BYTES_MAX`], bodies of [`LARGE_BODY_BYTES`] and more not counted.
     pub parts: &'a [&'a [u8]],
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    /// The parts that stand outside of the frame, in order.
+    pub(crate) fn large_bodies(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let bodies = self.parts.iter().skip(self.head_parts.into());
+        bodies
+            .copied()
+            .filter(|part| part.len() >= LARGE_BODY_BYTES as usize)
+    }
+
     /// The size of the frame that this entry makes.
     ///
     /// # Errors
@@ -74,16 +112,24 @@ impl Entry<'_> {
                 max: PARTS_MAX,
             });
         }
-        let bodies: u64 = self
-            .parts
-            .iter()
-            .map(|part| part.len() as u64 + u64::from(PART_OVERHEAD))
-            .sum();
-        let bytes = bodies + u64::from(FRAME_OVERHEAD);
-        if bytes > u64::from(FRAME_BYTES_MAX) {
+        if self.head_parts > HEAD_PARTS_MAX {
+            return Err(AppendError::TooManyParts {
+                index,
+                parts: self.head_parts.into(),
+                max: HEAD_PARTS_MAX.into(),
+            });
+        }
+        let stored = |(index, part): (usize, &&[u8])| {
+            let bytes = u32::try_from(part.len()).unwrap_or(u32::MAX);
+            u64::from(stored_bytes(index, self.head_parts, bytes)) + u64::from(PART_OVERHEAD)
+        };
+        let parts: u64 = self.parts.iter().enumerate().map(stored).sum();
+        let bytes = parts + u64::from(FRAME_OVERHEAD);
+        let longest = self.parts.iter().map(|part| part.len()).max().unwrap_or(0);
+        if bytes.max(longest as u64) > u64::from(FRAME_BYTES_MAX) {
             return Err(AppendError::FrameTooLarge {
                 index,
-                bytes,
+                bytes: bytes.max(longest as u64),
                 max: u64::from(FRAME_BYTES_MAX),
             });
         }
@@ -100,6 +146,8 @@ pub struct Placed {
     pub parts: Location,
     /// Where the next frame starts.
     pub next: Cursor,
+    /// How many of the parts are heads.
+    pub head_parts: u8,
 }
 
 impl Placed {
@@ -108,11 +156,10 @@ impl Placed {
     /// Right for lengths that were appended; others give a place that means nothing.
     #[must_use]
     pub fn part(&self, lens: &[usize]) -> Location {
-        let bytes: usize = lens.iter().map(|len| len + CRC_BYTES as usize).sum();
-        Location {
-            file: self.parts.file,
-            offset: self.parts.offset.wrapping_add(bytes as u32),
-        }
+        let all = lens.iter().copied().chain([0]);
+        self.part_locations(all)
+            .last()
+            .expect("there is at least the part behind the lengths")
     }
 
     /// The places of all parts, given their lengths in order. Lazy, O(1) each.
@@ -121,9 +168,11 @@ impl Placed {
         lens: I,
     ) -> impl Iterator<Item = Location> {
         let Location { file, mut offset } = self.parts;
-        lens.into_iter().map(move |len| {
+        let head_parts = self.head_parts;
+        lens.into_iter().enumerate().map(move |(index, len)| {
             let at = Location { file, offset };
-            offset = offset.wrapping_add(len as u32).wrapping_add(CRC_BYTES);
+            let stored = stored_bytes(index, head_parts, len as u32);
+            offset = offset.wrapping_add(stored).wrapping_add(CRC_BYTES);
             at
         })
     }
@@ -144,14 +193,63 @@ pub struct Frame<'a> {
     pub number: u64,
     /// Everything before this place was proven durable when the frame was written.
     pub watermark: Cursor,
+    /// How many of the parts are heads.
+    pub head_parts: u8,
     body: Body<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Body<'a> {
     table: &'a [u8],
+    /// From part 0 on, as far as it was read.
     bytes: &'a [u8],
     at: Location,
+    /// What of the frame is erased, ascending.
+    gone: &'a [Gone],
+}
+
+/// One part of a frame, as a scan found it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PartBytes<'a> {
+    /// Read and checked.
+    Here(&'a [u8]),
+    /// A body that was not read: [`Log::read_body`](crate::Log::read_body) does.
+    NotRead {
+        /// Its length.
+        bytes: u32,
+    },
+    /// A body that was erased.
+    Erased {
+        /// The length that it had.
+        bytes: u32,
+    },
+}
+
+impl<'a> PartBytes<'a> {
+    /// The length of the part, whether it is there or not.
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        match self {
+            Self::Here(bytes) => bytes.len() as u32,
+            Self::NotRead { bytes } | Self::Erased { bytes } => *bytes,
+        }
+    }
+
+    /// Whether the part has no bytes.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes, if they were read.
+    #[must_use]
+    pub const fn here(&self) -> Option<&'a [u8]> {
+        match self {
+            Self::Here(bytes) => Some(bytes),
+            Self::NotRead { .. } | Self::Erased { .. } => None,
+        }
+    }
 }
 
 impl<'a> Frame<'a> {
@@ -166,14 +264,25 @@ impl<'a> Frame<'a> {
     pub const fn parts(&self) -> Parts<'a> {
         Parts {
             body: self.body,
+            head_parts: self.head_parts,
+            index: 0,
             offset: 0,
         }
     }
 
-    /// One part. O(`index`): to visit all, take [`parts`](Self::parts).
+    /// The places of large bodies that are not erased.
+    pub(crate) fn large_bodies(&self) -> impl Iterator<Item = Location> + use<'a> {
+        let bodies = self.parts().skip(self.head_parts.into());
+        bodies.filter_map(|(at, part)| match part {
+            PartBytes::NotRead { bytes } if bytes >= LARGE_BODY_BYTES => Some(at),
+            _ => None,
+        })
+    }
+
+    /// One part, if it was read. O(`index`): to visit all, take [`parts`](Self::parts).
     #[must_use]
     pub fn part(&self, index: usize) -> Option<&'a [u8]> {
-        self.parts().nth(index).map(|(_, bytes)| bytes)
+        self.parts().nth(index).and_then(|(_, part)| part.here())
     }
 }
 
@@ -181,28 +290,40 @@ impl<'a> Frame<'a> {
 #[derive(Clone, Debug)]
 pub struct Parts<'a> {
     body: Body<'a>,
+    head_parts: u8,
+    index: usize,
     offset: u32,
 }
 
 impl<'a> Iterator for Parts<'a> {
-    type Item = (Location, &'a [u8]);
+    type Item = (Location, PartBytes<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let (length, table) = self.body.table.split_first_chunk::<4>()?;
-        let length = u32::from_le_bytes(*length);
-        // The lengths were added up and compared with the frame when it was checked.
-        let bytes = self
-            .body
-            .bytes
-            .get(self.offset as usize..)?
-            .get(..length as usize)?;
+        let bytes = u32::from_le_bytes(*length);
+        let stored = stored_bytes(self.index, self.head_parts, bytes);
         let at = Location {
             file: self.body.at.file,
             offset: self.body.at.offset + self.offset,
         };
+        let is_gone = || {
+            let gone = self.body.gone;
+            gone.binary_search_by_key(&at.offset, |gone| gone.at)
+                .is_ok()
+        };
+        let is_body = self.index >= self.head_parts.into();
+        // The lengths were added up and compared with the frame when it was checked.
+        let here = self.body.bytes.get(self.offset as usize..);
+        let here = here.and_then(|rest| rest.get(..stored as usize));
+        let part = match here {
+            _ if is_body && is_gone() => PartBytes::Erased { bytes },
+            Some(here) if stored == bytes => PartBytes::Here(here),
+            _ => PartBytes::NotRead { bytes },
+        };
         self.body.table = table;
-        self.offset += length + CRC_BYTES;
-        Some((at, bytes))
+        self.index += 1;
+        self.offset += stored + CRC_BYTES;
+        Some((at, part))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -220,23 +341,31 @@ pub struct OwnedFrame {
     header: Header,
     kind: FrameKind,
     bytes: Vec<u8>,
+    gone: Vec<Gone>,
 }
 
 impl OwnedFrame {
     /// Takes the bytes of a frame that [`check`] has passed.
-    pub(crate) const fn new(at: Location, header: Header, kind: FrameKind, bytes: Vec<u8>) -> Self {
+    pub(crate) const fn new(
+        at: Location,
+        header: Header,
+        kind: FrameKind,
+        bytes: Vec<u8>,
+        gone: Vec<Gone>,
+    ) -> Self {
         Self {
             at,
             header,
             kind,
             bytes,
+            gone,
         }
     }
 
     /// The frame.
     #[must_use]
     pub fn frame(&self) -> Frame<'_> {
-        view(self.at, &self.header, self.kind, &self.bytes)
+        view(self.at, &self.header, self.kind, &self.bytes, &self.gone)
     }
 }
 

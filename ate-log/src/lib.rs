@@ -27,7 +27,7 @@
 //! named in `docs/format.md`, section 6.4.
 //!
 //! ```
-//! use ate_log::{Entry, FileLog, FrameKind, Log, LogOptions, MemStorage, StreamId};
+//! use ate_log::{Entry, FileLog, FrameKind, Log, LogOptions, MemStorage, Scan, StreamId};
 //! use std::{ops::ControlFlow, sync::Arc};
 //!
 //! // `FileStorage::new("some/dir")` for a real one.
@@ -36,7 +36,7 @@
 //!
 //! let stream = StreamId([1; 32]);
 //! let parts: [&[u8]; 2] = [b"head", b"content"];
-//! let entry = Entry { kind: FrameKind::Commit, stream, number: 0, parts: &parts };
+//! let entry = Entry { kind: FrameKind::Commit, stream, number: 0, head_parts: 1, parts: &parts };
 //! let mut placed = Vec::new();
 //! log.append(&[entry], &mut placed)?;
 //! assert!(log.durable() < placed[0].next, "written, but not durable yet");
@@ -51,7 +51,7 @@
 //! drop(log);
 //! let log = FileLog::open(storage, LogOptions::new([7; 16]))?;
 //! let mut seen = 0;
-//! log.scan(log.start(), &mut |frame| {
+//! log.scan(Scan::from(log.start()).of(stream), &mut |frame| {
 //!     assert_eq!((frame.stream, frame.number, frame.part(0)), (stream, 0, Some(&b"head"[..])));
 //!     seen += 1;
 //!     ControlFlow::Continue(())
@@ -66,9 +66,11 @@ mod file_log;
 mod frame;
 mod location;
 mod log;
+mod maintenance;
 mod mem_log;
 #[cfg(ate_planted)]
 mod planted;
+mod sealed;
 mod segment;
 mod storage;
 
@@ -77,11 +79,12 @@ pub mod conformance;
 pub use error::{AppendError, Damage, OpenError, ReadError};
 pub use file_log::{FileLog, GROUP_BYTES_MAX, LogOptions};
 pub use frame::{
-    Entry, FRAME_BYTES_MAX, FRAME_OVERHEAD, Frame, FrameKind, OwnedFrame, PART_OVERHEAD, PARTS_MAX,
-    Parts, Placed,
+    Entry, FRAME_BYTES_MAX, FRAME_OVERHEAD, Frame, FrameKind, HEAD_PARTS_MAX, LARGE_BODY_BYTES,
+    OwnedFrame, PART_OVERHEAD, PARTS_MAX, PartBytes, Parts, Placed, body_bytes_in_frame,
 };
 pub use location::{Cursor, Location, StreamId};
-pub use log::Log;
+pub use log::{Bodies, Log, Scan};
+pub use maintenance::{FullSpeed, Least, Pace, Reclaimed, Scrubbed, Span};
 pub use mem_log::MemLog;
 pub use segment::{FORMAT_VERSION, SEGMENT_HEADER_BYTES};
 pub use storage::{

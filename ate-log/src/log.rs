@@ -1,11 +1,60 @@
 //! The [`Log`] trait: what the layers above use, and what another implementation owes them.
 
 use crate::{
-    error::{AppendError, ReadError},
+    error::{AppendError, Damage, ReadError},
     frame::{Entry, Frame, OwnedFrame, Placed},
-    location::{Cursor, Location},
+    location::{Cursor, Location, StreamId},
+    maintenance::{Least, Pace, Reclaimed, Scrubbed, Span},
 };
 use std::{ops::ControlFlow, sync::Arc};
+
+/// What a scan shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Scan {
+    /// Where it begins: the start of a frame, or the end of the log.
+    pub from: Cursor,
+    /// Only the frames of this stream. They are found by an index: it costs what the stream has.
+    pub stream: Option<StreamId>,
+    /// Whether bodies are read and checked.
+    pub bodies: Bodies,
+}
+
+/// Whether a scan reads bodies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Bodies {
+    /// They may be passed over.
+    Skip,
+    /// They are read and checked, except those of
+    /// [`LARGE_BODY_BYTES`](crate::LARGE_BODY_BYTES) and more.
+    Read,
+}
+
+impl Scan {
+    /// All streams from a place on, without bodies.
+    #[must_use]
+    pub const fn from(from: Cursor) -> Self {
+        Self {
+            from,
+            stream: None,
+            bodies: Bodies::Skip,
+        }
+    }
+
+    /// Only this stream.
+    #[must_use]
+    pub const fn of(mut self, stream: StreamId) -> Self {
+        self.stream = Some(stream);
+        self
+    }
+
+    /// With bodies.
+    #[must_use]
+    pub const fn with_bodies(mut self) -> Self {
+        self.bodies = Bodies::Read;
+        self
+    }
+}
 
 /// A local, ordered, durable log of frames for many streams.
 ///
@@ -47,31 +96,41 @@ pub trait Log: Send + Sync {
     /// had published at the last [`refresh`](Self::refresh).
     fn durable(&self) -> Cursor;
 
-    /// Reads raw bytes of the body of a frame, appended or durable. **No checksum is checked**:
-    /// the caller holds a hash of what it reads. One positioned read.
+    /// Reads raw bytes of a head part or a small body, appended or durable. **No checksum is
+    /// checked**: the caller holds a hash of what it reads. One positioned read.
     ///
     /// # Errors
-    /// [`ReadError::OutOfBounds`] past the end of the log or before the first frame of a file.
+    /// [`ReadError::OutOfBounds`] past the end of the log or before the first frame of a file;
+    /// [`ReadError::Erased`].
     fn read(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError>;
 
-    /// Reads the frame that starts at `at` and checks all of it.
+    /// Reads a whole body, whatever its length. The checksum of one of
+    /// [`LARGE_BODY_BYTES`](crate::LARGE_BODY_BYTES) and more is checked, that of a smaller one
+    /// is not. `at` is its place as a frame or a [`Placed`] gives it, `out` as long as it is.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); [`ReadError::Corrupt`].
+    fn read_body(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError>;
+
+    /// Reads the frame that starts at `at` and checks all of it, large bodies excepted.
     ///
     /// # Errors
     /// [`ReadError::Corrupt`] also when no frame starts there.
     fn read_frame(&self, at: Location) -> Result<OwnedFrame, ReadError>;
 
-    /// Shows all frames from `from` up to the [durable](Self::durable) end in order, every
-    /// checksum checked, until `visit` breaks. Returns the place after the last frame shown,
-    /// or the durable end if all were.
+    /// Shows frames up to the [durable](Self::durable) end in order, the checksums of all parts
+    /// shown checked, until `visit` breaks. Returns the place after the last frame shown, or the
+    /// durable end if all were.
     ///
-    /// Frames are borrowed from a buffer that is used again: no allocation for each. A `from`
-    /// at or past the durable end shows nothing.
+    /// Frames are borrowed from a buffer that is used again: no allocation for each. A scan from
+    /// the durable end or behind it shows nothing.
     ///
     /// # Errors
-    /// [`ReadError::Corrupt`] names the damaged frame; those before it were shown.
+    /// [`ReadError::Corrupt`] names the damaged frame; those before it were shown. With a stream,
+    /// damage in frames of others may go unnoticed.
     fn scan(
         &self,
-        from: Cursor,
+        scan: Scan,
         visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<Cursor, ReadError>;
 
@@ -101,6 +160,45 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// The storage failed.
     fn snapshot_names(&self) -> Result<Vec<String>, ReadError>;
+
+    /// Begins a new segment, so that everything appended so far can be sealed. Durable.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    fn roll(&self) -> Result<(), AppendError>;
+
+    /// Moves the oldest segment that takes no more frames to where frames are sorted by stream;
+    /// `false` if there is none, or the pace ended it. Places stay what they are. Writers and
+    /// readers go on.
+    ///
+    /// # Errors
+    /// Nothing was moved; [`AppendError::Damaged`] if the segment is.
+    fn seal(&self, pace: &mut dyn Pace) -> Result<bool, AppendError>;
+
+    /// Destroys bodies, and ranges within head parts, for good: bodies are
+    /// [erased](ReadError::Erased) from now on, ranges of heads are zeros with a right checksum.
+    /// What is gone already is left alone. Durable. Writers and readers go on.
+    ///
+    /// # Errors
+    /// A part of the spans may be gone; none is in between, but a large body may read as damaged
+    /// until it is erased again. [`AppendError::NotAPart`]: nothing is.
+    fn erase(
+        &self,
+        spans: &[Span],
+        least: Least,
+        pace: &mut dyn Pace,
+    ) -> Result<Reclaimed, AppendError>;
+
+    /// Reads everything that is durable and checks every checksum. `found` gets each damage with
+    /// the place of its frame, or of the segment as a whole.
+    ///
+    /// # Errors
+    /// The storage failed. Damage is none.
+    fn scrub(
+        &self,
+        pace: &mut dyn Pace,
+        found: &mut dyn FnMut(Location, Damage),
+    ) -> Result<Scrubbed, ReadError>;
 
     /// The sum of the lengths of all files of this log, preallocated space included; 0 if the
     /// storage does not tell.
@@ -144,15 +242,18 @@ impl<L: Log + ?Sized> Log for Arc<L> {
     fn read(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError> {
         (**self).read(at, out)
     }
+    fn read_body(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError> {
+        (**self).read_body(at, out)
+    }
     fn read_frame(&self, at: Location) -> Result<OwnedFrame, ReadError> {
         (**self).read_frame(at)
     }
     fn scan(
         &self,
-        from: Cursor,
+        scan: Scan,
         visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<Cursor, ReadError> {
-        (**self).scan(from, visit)
+        (**self).scan(scan, visit)
     }
     fn snapshot_put(&self, name: &str, bytes: &[u8]) -> Result<(), AppendError> {
         (**self).snapshot_put(name, bytes)
@@ -165,6 +266,27 @@ impl<L: Log + ?Sized> Log for Arc<L> {
     }
     fn snapshot_names(&self) -> Result<Vec<String>, ReadError> {
         (**self).snapshot_names()
+    }
+    fn roll(&self) -> Result<(), AppendError> {
+        (**self).roll()
+    }
+    fn seal(&self, pace: &mut dyn Pace) -> Result<bool, AppendError> {
+        (**self).seal(pace)
+    }
+    fn erase(
+        &self,
+        spans: &[Span],
+        least: Least,
+        pace: &mut dyn Pace,
+    ) -> Result<Reclaimed, AppendError> {
+        (**self).erase(spans, least, pace)
+    }
+    fn scrub(
+        &self,
+        pace: &mut dyn Pace,
+        found: &mut dyn FnMut(Location, Damage),
+    ) -> Result<Scrubbed, ReadError> {
+        (**self).scrub(pace, found)
     }
     fn disk_bytes(&self) -> u64 {
         (**self).disk_bytes()

@@ -1,11 +1,12 @@
 //! [`MemLog`]: the same log without a disk.
 
 use crate::{
-    error::{AppendError, OpenError, ReadError},
+    error::{AppendError, Damage, OpenError, ReadError},
     file_log::{FileLog, LogOptions},
     frame::{Entry, Frame, OwnedFrame, Placed},
     location::{Cursor, Location},
-    log::Log,
+    log::{Log, Scan},
+    maintenance::{Least, Pace, Reclaimed, Scrubbed, Span},
     storage::MemStorage,
 };
 use std::{ops::ControlFlow, sync::Arc};
@@ -67,15 +68,18 @@ impl Log for MemLog {
     fn read(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError> {
         self.log.read(at, out)
     }
+    fn read_body(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError> {
+        self.log.read_body(at, out)
+    }
     fn read_frame(&self, at: Location) -> Result<OwnedFrame, ReadError> {
         self.log.read_frame(at)
     }
     fn scan(
         &self,
-        from: Cursor,
+        scan: Scan,
         visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<Cursor, ReadError> {
-        self.log.scan(from, visit)
+        self.log.scan(scan, visit)
     }
     fn snapshot_put(&self, name: &str, bytes: &[u8]) -> Result<(), AppendError> {
         self.log.snapshot_put(name, bytes)
@@ -88,6 +92,27 @@ impl Log for MemLog {
     }
     fn snapshot_names(&self) -> Result<Vec<String>, ReadError> {
         self.log.snapshot_names()
+    }
+    fn roll(&self) -> Result<(), AppendError> {
+        self.log.roll()
+    }
+    fn seal(&self, pace: &mut dyn Pace) -> Result<bool, AppendError> {
+        self.log.seal(pace)
+    }
+    fn erase(
+        &self,
+        spans: &[Span],
+        least: Least,
+        pace: &mut dyn Pace,
+    ) -> Result<Reclaimed, AppendError> {
+        self.log.erase(spans, least, pace)
+    }
+    fn scrub(
+        &self,
+        pace: &mut dyn Pace,
+        found: &mut dyn FnMut(Location, Damage),
+    ) -> Result<Scrubbed, ReadError> {
+        self.log.scrub(pace, found)
     }
     fn disk_bytes(&self) -> u64 {
         0

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// The newest format version of segment files that this build reads, and the one it writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Size of the header of a segment file; the first frame follows at this offset.
 pub const SEGMENT_HEADER_BYTES: u32 = 64;
 
@@ -17,7 +17,9 @@ const LOG_ID: usize = 16;
 const FIRST: usize = 32;
 const PREVIOUS_FILE: usize = 36;
 const PREVIOUS_END: usize = 40;
-const RESERVED: usize = 44;
+const LARGE_FILE: usize = 44;
+const LARGE_END: usize = 48;
+const RESERVED: usize = 52;
 const CRC: usize = 60;
 
 const _: () = assert!(LOG_ID + 16 == FIRST && CRC + 4 == SEGMENT_HEADER_BYTES as usize);
@@ -32,6 +34,8 @@ pub(crate) struct SegmentHeader {
     /// Everything before this place was durable when this file was made, and the file it
     /// names ends there. Zero in the first file of a log.
     pub(crate) previous: Location,
+    /// Where the large bodies end that frames before this file name; zero if there are none.
+    pub(crate) large_end: Location,
 }
 
 impl SegmentHeader {
@@ -43,7 +47,9 @@ impl SegmentHeader {
         bytes[LOG_ID..FIRST].copy_from_slice(&self.log_id);
         bytes[FIRST..PREVIOUS_FILE].copy_from_slice(&self.first.to_le_bytes());
         bytes[PREVIOUS_FILE..PREVIOUS_END].copy_from_slice(&self.previous.file.to_le_bytes());
-        bytes[PREVIOUS_END..RESERVED].copy_from_slice(&self.previous.offset.to_le_bytes());
+        bytes[PREVIOUS_END..LARGE_FILE].copy_from_slice(&self.previous.offset.to_le_bytes());
+        bytes[LARGE_FILE..LARGE_END].copy_from_slice(&self.large_end.file.to_le_bytes());
+        bytes[LARGE_END..RESERVED].copy_from_slice(&self.large_end.offset.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[..CRC]);
         bytes[CRC..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -52,8 +58,9 @@ impl SegmentHeader {
     /// Reads the header of segment `file`.
     ///
     /// # Errors
-    /// [`OpenError::NewerFormat`] only if the checksum is right, so that a flipped bit is not
-    /// mistaken for a newer format: every version keeps magic, version and checksum in place.
+    /// [`OpenError::NewerFormat`] and [`OpenError::OlderFormat`] only if the checksum is right, so
+    /// that a flipped bit is not mistaken for another format: every version keeps magic, version
+    /// and checksum in place.
     pub(crate) fn decode(file: u32, bytes: &[u8]) -> Result<Self, OpenError> {
         let corrupt = || OpenError::Corrupt {
             at: Location { file, offset: 0 },
@@ -75,6 +82,13 @@ impl SegmentHeader {
                 supported: FORMAT_VERSION,
             });
         }
+        if (1..FORMAT_VERSION).contains(&version) {
+            return Err(OpenError::OlderFormat {
+                name: segment_name(file),
+                found: version,
+                supported: FORMAT_VERSION,
+            });
+        }
         let mut log_id = [0; 16];
         log_id.copy_from_slice(&bytes[LOG_ID..FIRST]);
         let header = Self {
@@ -84,6 +98,10 @@ impl SegmentHeader {
             previous: Location {
                 file: number(PREVIOUS_FILE),
                 offset: number(PREVIOUS_END),
+            },
+            large_end: Location {
+                file: number(LARGE_FILE),
+                offset: number(LARGE_END),
             },
         };
         let plausible = version == FORMAT_VERSION
@@ -112,6 +130,21 @@ pub(crate) fn segment_number(name: &str) -> Option<u32> {
         .parse()
         .ok()?;
     (number > 0 && segment_name(number) == name).then_some(number)
+}
+
+/// A file of large bodies.
+pub(crate) fn large_name(number: u32) -> String {
+    format!("large-{number:08}.seg")
+}
+
+/// The number in a large file's name, `None` for any other file.
+pub(crate) fn large_number(name: &str) -> Option<u32> {
+    let number: u32 = name
+        .strip_prefix("large-")?
+        .strip_suffix(".seg")?
+        .parse()
+        .ok()?;
+    (number > 0 && large_name(number) == name).then_some(number)
 }
 
 const SNAPSHOT: &str = "snapshot-";
@@ -158,6 +191,10 @@ mod tests {
             file: 4,
             offset: 900,
         },
+        large_end: Location {
+            file: 2,
+            offset: 70_000,
+        },
     };
 
     #[test]
@@ -192,18 +229,24 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_is_named() {
+    fn another_version_is_named() {
         let mut bytes = HEADER.encode();
-        bytes[VERSION] = 2;
+        bytes[VERSION] = FORMAT_VERSION as u8 + 1;
         let crc = crc32c::crc32c(&bytes[..CRC]);
         bytes[CRC..].copy_from_slice(&crc.to_le_bytes());
         assert!(matches!(
             SegmentHeader::decode(5, &bytes),
             Err(OpenError::NewerFormat {
-                found: 2,
                 supported: FORMAT_VERSION,
                 ..
             })
+        ));
+        bytes[VERSION] = 1;
+        let crc = crc32c::crc32c(&bytes[..CRC]);
+        bytes[CRC..].copy_from_slice(&crc.to_le_bytes());
+        assert!(matches!(
+            SegmentHeader::decode(5, &bytes),
+            Err(OpenError::OlderFormat { found: 1, .. })
         ));
     }
 

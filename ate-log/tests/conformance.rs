@@ -36,6 +36,7 @@ impl Fixture for Small {
             segment_bytes_min: 512,
             segment_bytes_max: 4096,
             zero_window_bytes: 700,
+            groups: 3,
             log_id: [1; 16],
         };
         FileLog::open(Arc::new(self.0.clone()), options)

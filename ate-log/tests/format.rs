@@ -16,6 +16,7 @@ const OPTIONS: LogOptions = LogOptions {
     segment_bytes_min: 1024,
     segment_bytes_max: 1024,
     zero_window_bytes: 0,
+    groups: 1,
 };
 
 fn bound_crc(file: u32, offset: u32, bytes: &[u8]) -> [u8; 4] {
@@ -31,7 +32,7 @@ fn bound_crc(file: u32, offset: u32, bytes: &[u8]) -> [u8; 4] {
 
 fn segment(file: u32, previous: (u32, u32)) -> Vec<u8> {
     let mut bytes = b"ATE-LOG\0".to_vec();
-    for number in [1, file] {
+    for number in [2, file] {
         bytes.extend(number.to_le_bytes());
     }
     bytes.extend(LOG_ID);
@@ -79,7 +80,7 @@ fn frame(file: u32, offset: u32, header: &Header, parts: &[&[u8]]) -> Vec<u8> {
 
 const COMMIT: Header = Header {
     kind: 1,
-    flags: 0,
+    flags: 1,
     watermark: 64,
     number: 7,
     stream: [5; 32],
@@ -110,6 +111,7 @@ fn a_closed_log_of_two_segments_is_as_documented() {
         kind: FrameKind::Commit,
         stream: StreamId([5; 32]),
         number,
+        head_parts: 1,
         parts,
     };
     let large = [0xcc; 500];
@@ -197,10 +199,16 @@ fn hand_made_bytes_are_read() {
 fn unknown_kinds_and_flags_are_refused_and_are_not_called_damage() {
     for unknown in [
         Header { kind: 5, ..COMMIT },
-        Header { flags: 1, ..COMMIT },
-        Header { flags: 1, ..MARK },
+        Header {
+            flags: 0x11,
+            ..COMMIT
+        },
+        Header {
+            flags: 0x10,
+            ..MARK
+        },
     ] {
-        let (kind, flags) = (unknown.kind, unknown.flags);
+        let (kind, flags) = (unknown.kind, unknown.flags & 0xf0);
         let mut first = segment(1, (0, 0));
         first.extend(frame(1, 64, &unknown, &[]));
         let at = Location {

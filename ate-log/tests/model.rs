@@ -3,7 +3,7 @@
 
 mod common;
 
-use ate_log::{FileLog, Location, Log, LogOptions, Loss, LossyStorage, Placed};
+use ate_log::{FileLog, Location, Log, LogOptions, Loss, LossyStorage, Placed, Scan};
 use common::{Remembered, append, scan};
 use proptest::{prelude::*, test_runner::RngSeed};
 use std::{ops::ControlFlow, sync::Arc};
@@ -152,7 +152,7 @@ impl Model {
                     let lens: Vec<usize> = frame.parts.iter().map(Vec::len).collect();
                     for (part, at) in frame.parts.iter().zip(placed.part_locations(lens)) {
                         let mut bytes = vec![0; part.len()];
-                        self.log().read(at, &mut bytes).expect("read");
+                        self.log().read_body(at, &mut bytes).expect("read");
                         assert_eq!(&bytes, part);
                     }
                     let read = self.log().read_frame(placed.frame).expect("checked");
@@ -167,10 +167,12 @@ impl Model {
                     return;
                 };
                 let mut seen: Vec<(u64, Location)> = Vec::new();
-                let scanned = self.log().scan(self.frames[index].1.frame, &mut |frame| {
-                    seen.push((frame.number, frame.at));
-                    ControlFlow::Continue(())
-                });
+                let scanned =
+                    self.log()
+                        .scan(Scan::from(self.frames[index].1.frame), &mut |frame| {
+                            seen.push((frame.number, frame.at));
+                            ControlFlow::Continue(())
+                        });
                 assert_eq!(scanned.expect("scanned"), self.log().durable());
                 let expected: Vec<_> = self.frames[index..self.durable]
                     .iter()

@@ -68,6 +68,7 @@ fn a_group_over_the_limit_is_refused_before_memory_is_taken() {
         kind: ate_log::FrameKind::Commit,
         stream: ate_log::StreamId([1; 32]),
         number: 0,
+        head_parts: 1,
         parts: &[&part],
     };
     let result = log.append(&[entry; 9], &mut Vec::new());

@@ -366,17 +366,17 @@ fn a_segment_of_another_log_is_damage() {
 fn a_newer_format_is_refused_by_name() {
     let mut sample = sample(Ending::Closed);
     let bytes = sample.image.get_mut("log-00000001.seg").unwrap();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let crc = crc32c::crc32c(&bytes[..60]);
     bytes[60..64].copy_from_slice(&crc.to_le_bytes());
     let storage = Arc::new(MemStorage::from_image(sample.image));
     let error = FileLog::open(storage.clone(), SMALL).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "log-00000001.seg has format version 2, this build reads up to 1"
+        "log-00000001.seg has format version 3, this build reads up to 2"
     );
     assert!(matches!(
         FileLog::open_reader(storage),
-        Err(OpenError::NewerFormat { found: 2, .. })
+        Err(OpenError::NewerFormat { found: 3, .. })
     ));
 }

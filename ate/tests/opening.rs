@@ -209,7 +209,7 @@ fn a_newer_commit_format_is_named() -> Outcome {
             LogOptions::default(),
         )?;
         let (mut last, mut part) = (None, Vec::new());
-        log.scan(log.start(), &mut |frame| {
+        log.scan(ate_log::Scan::from(log.start()), &mut |frame| {
             if frame.kind == FrameKind::Commit {
                 last = Some((frame.stream, frame.number));
                 part = frame.part(0).unwrap_or_default().to_vec();
@@ -229,6 +229,7 @@ fn a_newer_commit_format_is_named() -> Outcome {
             kind: FrameKind::Commit,
             stream,
             number: number + 1,
+            head_parts: 2,
             parts: &parts,
         };
         log.append(&[entry], &mut Vec::new())?;

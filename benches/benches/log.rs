@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use ate_log::{Entry, FrameKind, Log, MemLog, StreamId};
+use ate_log::{Entry, FrameKind, Log, MemLog, Scan, StreamId};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const BODY: [u8; 250] = [7; 250];
@@ -12,6 +12,7 @@ fn append(log: &MemLog, parts: &[&[u8]], number: u64) {
         kind: FrameKind::Commit,
         stream: StreamId([1; 32]),
         number,
+        head_parts: 1,
         parts,
     };
     let mut placed = Vec::with_capacity(1);
@@ -46,7 +47,11 @@ fn reading(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scan");
     group.throughput(Throughput::Bytes(64 * 1000 * BODY.len() as u64));
     group.bench_function("64 frames of 1000 parts, checked", |bench| {
-        bench.iter(|| log.scan(log.start(), &mut |_| ControlFlow::Continue(())));
+        bench.iter(|| {
+            log.scan(Scan::from(log.start()).with_bodies(), &mut |_| {
+                ControlFlow::Continue(())
+            })
+        });
     });
     group.finish();
     let frame = log.read_frame(log.start()).expect("the first frame");

@@ -24,6 +24,7 @@ pub const SMALL_FILES: LogOptions = LogOptions {
     segment_bytes_min: 16 << 10,
     segment_bytes_max: 64 << 10,
     zero_window_bytes: 4 << 10,
+    groups: 2,
 };
 
 /// A clock that moves one millisecond at each look.

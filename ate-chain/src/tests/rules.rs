@@ -788,6 +788,7 @@ fn a_state_rolls_back_to_any_pending_commit_and_confirms_the_rest() {
         frame: place,
         parts: place,
         next: place,
+        head_parts: 2,
     };
     world.state.confirm_next(&placed, 100, 0, |_, _| {});
     // Readers see the first; the rules see all.

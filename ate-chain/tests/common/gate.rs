@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use ate_log::{
-    AppendError, Cursor, Entry, Frame, Location, Log, MemLog, OwnedFrame, Placed, ReadError,
+    AppendError, Cursor, Damage, Entry, Frame, Least, Location, Log, MemLog, OwnedFrame, Pace,
+    Placed, ReadError, Reclaimed, Scan, Scrubbed, Span,
 };
 use parking_lot::{Condvar, Mutex};
 
@@ -103,15 +104,18 @@ impl Log for Gate {
     fn read(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError> {
         self.log.read(at, out)
     }
+    fn read_body(&self, at: Location, out: &mut [u8]) -> Result<(), ReadError> {
+        self.log.read_body(at, out)
+    }
     fn read_frame(&self, at: Location) -> Result<OwnedFrame, ReadError> {
         self.log.read_frame(at)
     }
     fn scan(
         &self,
-        from: Cursor,
+        scan: Scan,
         visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<Cursor, ReadError> {
-        self.log.scan(from, visit)
+        self.log.scan(scan, visit)
     }
     fn snapshot_put(&self, name: &str, bytes: &[u8]) -> Result<(), AppendError> {
         self.log.snapshot_put(name, bytes)
@@ -124,6 +128,27 @@ impl Log for Gate {
     }
     fn snapshot_names(&self) -> Result<Vec<String>, ReadError> {
         self.log.snapshot_names()
+    }
+    fn roll(&self) -> Result<(), AppendError> {
+        self.log.roll()
+    }
+    fn seal(&self, pace: &mut dyn Pace) -> Result<bool, AppendError> {
+        self.log.seal(pace)
+    }
+    fn erase(
+        &self,
+        spans: &[Span],
+        least: Least,
+        pace: &mut dyn Pace,
+    ) -> Result<Reclaimed, AppendError> {
+        self.log.erase(spans, least, pace)
+    }
+    fn scrub(
+        &self,
+        pace: &mut dyn Pace,
+        found: &mut dyn FnMut(Location, Damage),
+    ) -> Result<Scrubbed, ReadError> {
+        self.log.scrub(pace, found)
     }
     fn disk_bytes(&self) -> u64 {
         self.log.disk_bytes()

@@ -12,7 +12,7 @@ use ate_chain::{
     Ref, Spawn, Version,
 };
 use ate_crypto::{Hash, Identity, Seed, SeededRandom, sha256};
-use ate_log::{Entry, FrameKind, Location, Log, MemLog, StreamId};
+use ate_log::{Entry, FrameKind, Location, Log, MemLog, PartBytes, Scan, StreamId};
 use parking_lot::Mutex;
 
 /// A clock that moves when it is told to.
@@ -118,22 +118,34 @@ pub(crate) struct Kept {
     pub(crate) kind: FrameKind,
     pub(crate) stream: StreamId,
     pub(crate) number: u64,
+    pub(crate) head_parts: u8,
     pub(crate) parts: Vec<Vec<u8>>,
 }
 
 pub(crate) fn frames(log: &dyn Log) -> Vec<Kept> {
     let mut kept = Vec::new();
-    log.scan(log.start(), &mut |frame| {
+    log.scan(Scan::from(log.start()).with_bodies(), &mut |frame| {
         kept.push(Kept {
             kind: frame.kind,
             stream: frame.stream,
             number: frame.number,
-            parts: frame.parts().map(|(_, bytes)| bytes.to_vec()).collect(),
+            head_parts: frame.head_parts,
+            parts: frame.parts().map(|part| bytes_of(log, part)).collect(),
         });
         ControlFlow::Continue(())
     })
     .unwrap();
     kept
+}
+
+/// A part, wherever it lies.
+fn bytes_of(log: &dyn Log, (at, part): (Location, PartBytes<'_>)) -> Vec<u8> {
+    let mut out = vec![0; part.len() as usize];
+    match part.here() {
+        Some(bytes) => out.copy_from_slice(bytes),
+        None => log.read_body(at, &mut out).unwrap(),
+    }
+    out
 }
 
 pub(crate) fn append(log: &dyn Log, kept: &[Kept]) -> Vec<Location> {
@@ -144,6 +156,7 @@ pub(crate) fn append(log: &dyn Log, kept: &[Kept]) -> Vec<Location> {
             kind: frame.kind,
             stream: frame.stream,
             number: frame.number,
+            head_parts: frame.head_parts,
             parts: &parts,
         };
         log.append(&[entry], &mut placed).unwrap();

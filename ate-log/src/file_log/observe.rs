@@ -10,6 +10,7 @@ use crate::{
     error::{Damage, OpenError, ReadError},
     frame::Binding,
     location::{Cursor, Location},
+    sealed::Manifest,
     storage::{LockState, Storage},
 };
 use std::{sync::Arc, thread, time::Duration};
@@ -33,8 +34,10 @@ impl FileLog {
                 place: storage.place(),
             });
         }
-        let segments = Segments::load(&storage, &numbers)?;
-        let log = Self::assemble(storage, LogOptions::default(), segments, None, None);
+        let (segments, manifest) = load_settled(&storage, numbers)?;
+        let options = LogOptions::default();
+        let manifest = manifest.unwrap_or_else(|| segments.unsealed(options.groups));
+        let log = Self::assemble(storage, options, segments, manifest, None, None);
         log.observe()?;
         Ok(log)
     }
@@ -50,6 +53,7 @@ impl FileLog {
     /// Readers: finds the durable end.
     pub(super) fn observe(&self) -> Result<Cursor, ReadError> {
         for _ in 0..OBSERVE_TRIES {
+            self.tier.reload(&self.segments)?;
             match self.lock_state()? {
                 LockState::Held(bytes) => {
                     if let Some(end) = Publication::decode(&bytes, self.segments.log_id()) {
@@ -113,7 +117,28 @@ impl FileLog {
     }
 }
 
-/// What the writer tells live readers in the lock file: `docs/format.md`, section 6.5.
+/// The segments and the manifest, which a writer may be changing meanwhile.
+fn load_settled(
+    storage: &Arc<dyn Storage>,
+    mut numbers: Vec<u32>,
+) -> Result<(Segments, Option<Manifest>), OpenError> {
+    for _ in 1..OBSERVE_TRIES {
+        let manifest = Manifest::load(&**storage)?;
+        match Segments::load(storage, &numbers, manifest.as_ref()) {
+            Err(OpenError::Corrupt {
+                damage: Damage::SegmentMissing,
+                ..
+            }) if Manifest::load(&**storage)? != manifest => {
+                numbers = segment_numbers(&**storage)?;
+            }
+            loaded => return loaded.map(|segments| (segments, manifest)),
+        }
+    }
+    let manifest = Manifest::load(&**storage)?;
+    Segments::load(storage, &numbers, manifest.as_ref()).map(|segments| (segments, manifest))
+}
+
+/// What the writer tells live readers in the lock file: `docs/format.md`, section 6.6.
 struct Publication {
     log_id: [u8; 16],
     end: Cursor,

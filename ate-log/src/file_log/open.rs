@@ -11,6 +11,7 @@ use crate::{
     error::{AppendError, Damage, OpenError},
     frame::Binding,
     location::Location,
+    sealed::{Manifest, is_sealed_leftover, sealed_file},
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader, is_leftover, segment_name, segment_number},
     storage::{Access, Storage, StorageFile, StorageLock, write_full},
 };
@@ -32,19 +33,13 @@ impl FileLog {
         };
         storage.prepare().map_err(failed("make"))?;
         let lock = draft::acquire(&*storage)?;
+        let manifest = Manifest::load(&*storage)?;
         let names = storage.list().map_err(failed("list"))?;
-        for name in names.iter().filter(|name| is_leftover(name)) {
-            storage.remove(name).map_err(|source| OpenError::Io {
-                doing: "remove",
-                name: name.clone(),
-                source,
-            })?;
-        }
+        remove_leftovers(&*storage, &names, manifest.as_ref())?;
         let numbers = segment_numbers(&*storage)?;
-        let log = if numbers.is_empty() {
-            Self::make(storage, options, lock)?
-        } else {
-            Self::recover(storage, options, lock, &numbers)?
+        let log = match manifest {
+            None if numbers.is_empty() => Self::make(storage, options, lock)?,
+            manifest => Self::recover(storage, options, lock, &numbers, manifest)?,
         };
         log.publish();
         Ok(log)
@@ -61,6 +56,7 @@ impl FileLog {
             log_id: options.log_id,
             first: 1,
             previous: Location::default(),
+            large_end: Location::default(),
         };
         let size = options.segment_bytes(1);
         let made = draft::draft(&*storage, 1, size, size)
@@ -100,10 +96,12 @@ impl FileLog {
             closed: false,
             buffer: Vec::new(),
         };
+        let manifest = segments.unsealed(options.groups);
         Ok(Self::assemble(
             storage,
             options,
             segments,
+            manifest,
             Some(writer),
             Some(lock),
         ))
@@ -115,9 +113,11 @@ impl FileLog {
         options: LogOptions,
         lock: Box<dyn StorageLock>,
         numbers: &[u32],
+        manifest: Option<Manifest>,
     ) -> Result<Self, OpenError> {
-        let segments = Segments::load(&storage, numbers)?;
-        check_sealed_sizes(&*storage, &segments)?;
+        let segments = Segments::load(&storage, numbers, manifest.as_ref())?;
+        let manifest = manifest.unwrap_or_else(|| segments.unsealed(options.groups));
+        check_sealed_sizes(&*storage, &segments, &manifest)?;
         let number = segments.newest();
         let name = segment_name(number);
         let file = storage
@@ -155,7 +155,24 @@ impl FileLog {
             closed: false,
             buffer: Vec::new(),
         };
-        let log = Self::assemble(storage, options, segments, Some(writer), Some(lock));
+        let named = segments.large_end().max(tail.large_end);
+        let log = Self::assemble(
+            storage,
+            options,
+            segments,
+            manifest,
+            Some(writer),
+            Some(lock),
+        );
+        let settled = match tail.verdict {
+            Verdict::Closed => log.large.settle_closed(),
+            _ => log.large.settle(named),
+        };
+        settled.map_err(|source| OpenError::Io {
+            doing: "settle the large bodies of",
+            name: log.storage.place(),
+            source,
+        })?;
         #[cfg(ate_planted)]
         if crate::planted::planted("write-on-in-a-torn-segment") {
             return Ok(log);
@@ -178,9 +195,48 @@ impl FileLog {
     }
 }
 
-/// No sealed segment is shorter than the one after it says.
-fn check_sealed_sizes(storage: &dyn Storage, segments: &Segments) -> Result<(), OpenError> {
-    for number in segments.first()..segments.newest() {
+/// Removes what an interrupted writer left: files under construction, segments that are sealed,
+/// sealed files that the manifest does not name.
+fn remove_leftovers(
+    storage: &dyn Storage,
+    names: &[String],
+    manifest: Option<&Manifest>,
+) -> Result<(), OpenError> {
+    let mut leftovers = names
+        .iter()
+        .filter(|name| {
+            is_leftover(name)
+                || is_sealed_leftover(name)
+                || manifest.is_some_and(|manifest| manifest.is_done_with(name))
+                || manifest.is_none() && sealed_file(name).is_some()
+        })
+        .peekable();
+    if leftovers.peek().is_some() && manifest.is_some() {
+        // What makes them leftovers is the manifest, whose name may not be durable yet: then
+        // the one before would need them.
+        storage.sync_dir().map_err(|source| OpenError::Io {
+            doing: "sync",
+            name: storage.place(),
+            source,
+        })?;
+    }
+    for name in leftovers {
+        storage.remove(name).map_err(|source| OpenError::Io {
+            doing: "remove",
+            name: name.clone(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// No segment is shorter than the one after it says.
+fn check_sealed_sizes(
+    storage: &dyn Storage,
+    segments: &Segments,
+    manifest: &Manifest,
+) -> Result<(), OpenError> {
+    for number in manifest.first + manifest.sets.len() as u32..segments.newest() {
         let name = segment_name(number);
         let size = storage.size(&name).map_err(|source| OpenError::Io {
             doing: "measure",

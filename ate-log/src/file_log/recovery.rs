@@ -21,6 +21,8 @@ pub(super) struct Tail {
     pub(super) end: u32,
     /// Everything before was proven durable by a watermark.
     pub(super) proven: u32,
+    /// Where the last large body ends that its frames name, if they were read.
+    pub(super) large_end: Location,
     pub(super) verdict: Verdict,
 }
 
@@ -59,6 +61,7 @@ pub(super) fn judge(
         return Ok(Tail {
             end: SEGMENT_HEADER_BYTES,
             proven: SEGMENT_HEADER_BYTES,
+            large_end: Location::default(),
             verdict: Verdict::Corrupt(damage),
         });
     }
@@ -67,6 +70,7 @@ pub(super) fn judge(
             end: length,
             // The mark proves what is before it, not itself.
             proven: length - MARK_BYTES,
+            large_end: Location::default(),
             verdict: Verdict::Closed,
         });
     }
@@ -77,12 +81,18 @@ pub(super) fn judge(
         length,
         Window::default(),
     );
-    let mut proven = SEGMENT_HEADER_BYTES;
+    let (mut proven, mut large_end) = (SEGMENT_HEADER_BYTES, Location::default());
     let verdict = loop {
         match walker.step().map_err(io)? {
             Step::End => break Verdict::Open,
-            Step::Frame { at, header, .. } => {
+            Step::Frame { at, header, bytes } => {
                 proven = proven.max(header.watermark);
+                for stub in header.stubs(bytes) {
+                    large_end = large_end.max(Location {
+                        file: stub.file,
+                        offset: stub.offset.saturating_add(stub.bytes),
+                    });
+                }
                 if let Err((kind, flags)) = header.meaning() {
                     return Err(ReadError::UnknownFrame {
                         at: Location {
@@ -105,6 +115,7 @@ pub(super) fn judge(
     Ok(Tail {
         end: walker.at,
         proven,
+        large_end,
         verdict,
     })
 }
@@ -128,7 +139,7 @@ fn closed_by_mark(file: &dyn StorageFile, length: u32, binding: Binding) -> io::
         header.is_mark()
             && header.total == MARK_BYTES
             && header.watermark == at
-            && check(binding, at, &header, &bytes).is_ok()
+            && check(binding, at, &header, &bytes, &[]).is_ok()
     }))
 }
 

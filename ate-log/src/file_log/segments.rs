@@ -3,6 +3,7 @@
 use crate::{
     error::{Damage, OpenError, ReadError},
     location::Location,
+    sealed::{GROUPS_MAX, Manifest},
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name},
     storage::{Access, Storage, StorageFile, read_full},
 };
@@ -17,6 +18,8 @@ pub(super) struct Segments {
     storage: Arc<dyn Storage>,
     log_id: [u8; 16],
     first: u32,
+    /// What the newest segment that was loaded says of large bodies before it.
+    large_end: Location,
     table: RwLock<Table>,
 }
 
@@ -35,20 +38,40 @@ struct Slot {
 }
 
 impl Segments {
-    /// Reads the headers of all segments that exist; `numbers` is ascending and not empty.
+    /// Reads the headers of all segments that exist; `numbers` is ascending and not empty. Those
+    /// that the manifest names are sealed, and not looked for.
     ///
     /// # Errors
     /// A gap in the numbers or a damaged header: no segment is ever passed over.
-    pub(super) fn load(storage: &Arc<dyn Storage>, numbers: &[u32]) -> Result<Self, OpenError> {
+    pub(super) fn load(
+        storage: &Arc<dyn Storage>,
+        numbers: &[u32],
+        manifest: Option<&Manifest>,
+    ) -> Result<Self, OpenError> {
         let newest = *numbers.last().expect("the caller found a segment");
         let (header, _) = read_header(&**storage, newest)?;
         let segments = Self {
             storage: Arc::clone(storage),
             log_id: header.log_id,
             first: header.first,
+            large_end: header.large_end,
             table: RwLock::default(),
         };
-        for number in header.first..=newest {
+        if let Some(manifest) = manifest {
+            if manifest.log_id != header.log_id || manifest.first != header.first {
+                return Err(OpenError::Corrupt {
+                    at: Location::default(),
+                    damage: Damage::Manifest,
+                });
+            }
+            segments.take_sealed(manifest);
+        }
+        let unsealed = header.first + segments.table.read().slots.len() as u32;
+        if unsealed > newest {
+            // The newest segment is never sealed.
+            return Err(missing(unsealed));
+        }
+        for number in unsealed..=newest {
             if numbers.binary_search(&number).is_err() {
                 return Err(missing(number));
             }
@@ -67,6 +90,7 @@ impl Segments {
             storage: Arc::clone(storage),
             log_id: header.log_id,
             first: header.first,
+            large_end: header.large_end,
             table: RwLock::default(),
         };
         segments.table.write().push(file);
@@ -81,6 +105,45 @@ impl Segments {
         Ok(())
     }
 
+    /// The manifest of a log in which nothing is sealed.
+    pub(super) fn unsealed(&self, groups: u16) -> Manifest {
+        Manifest {
+            log_id: self.log_id,
+            generation: 0,
+            store_id: self.log_id,
+            groups: groups.clamp(1, GROUPS_MAX),
+            first: self.first,
+            sets: Vec::new(),
+        }
+    }
+
+    /// Takes in which segments are sealed, and where they ended.
+    pub(super) fn take_sealed(&self, manifest: &Manifest) {
+        let mut table = self.table.write();
+        for (index, set) in manifest.sets.iter().enumerate() {
+            if index == table.slots.len() {
+                table.slots.push(Slot {
+                    sealed: Some(set.end),
+                    file: None,
+                });
+            }
+        }
+        drop(table);
+        manifest.sets.iter().for_each(|set| self.release(set.file));
+    }
+
+    /// Closes the handle of a segment that was sealed: an open file keeps its space.
+    pub(super) fn release(&self, number: u32) {
+        let Some(index) = number.checked_sub(self.first) else {
+            return;
+        };
+        let mut table = self.table.write();
+        let slot = table.slots.get_mut(index as usize);
+        if slot.is_some_and(|slot| slot.file.take().is_some()) {
+            table.handles -= 1;
+        }
+    }
+
     fn load_next(&self, number: u32) -> Result<(), OpenError> {
         let (header, file) = read_header(&*self.storage, number)?;
         let expected = if number == self.first {
@@ -88,7 +151,9 @@ impl Segments {
         } else {
             number - 1
         };
-        if header.log_id != self.log_id || header.previous.file != expected {
+        let end = self.sealed(number.wrapping_sub(1));
+        let follows = end.is_none_or(|end| end == header.previous.offset);
+        if header.log_id != self.log_id || header.previous.file != expected || !follows {
             return Err(OpenError::Corrupt {
                 at: Location {
                     file: number,
@@ -119,6 +184,10 @@ impl Segments {
 
     pub(super) const fn log_id(&self) -> &[u8; 16] {
         &self.log_id
+    }
+
+    pub(super) const fn large_end(&self) -> Location {
+        self.large_end
     }
 
     pub(super) const fn first(&self) -> u32 {
@@ -195,7 +264,7 @@ impl Table {
 
     /// Closes one handle if there are too many, in turn, but never the newest segment's.
     fn make_room(&mut self) {
-        while self.handles >= HANDLES_MAX {
+        while self.handles >= HANDLES_MAX && self.slots.len() > 1 {
             self.hand = (self.hand + 1) % (self.slots.len() - 1);
             if self.slots[self.hand].file.take().is_some() {
                 self.handles -= 1;

@@ -130,7 +130,7 @@ impl Walker {
         else {
             return Ok(Step::Short);
         };
-        if let Err(bad) = check(self.binding, at, &header, bytes) {
+        if let Err(bad) = check(self.binding, at, &header, bytes, &[]) {
             return Ok(Step::Bad(bad));
         }
         self.at += header.total;

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::AppendError,
-    frame::{self, Binding, Entry, MARK_BYTES, Placed},
+    frame::{self, Binding, Entry, MARK_BYTES, Placed, Stub},
     location::{Cursor, Location},
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name},
     storage::{StorageFile, write_full},
@@ -60,22 +60,33 @@ impl FileLog {
     ) -> Result<(), AppendError> {
         let mut writer = self.writer.as_ref().ok_or(AppendError::ReadOnly)?.lock();
         self.check_writable(&writer)?;
-        let mut total = 0_u64;
+        let (mut total, mut apart) = (0_u64, 0_u64);
         for (index, entry) in group.iter().enumerate() {
             total += u64::from(entry.frame_bytes(index)?);
+            apart += entry
+                .large_bodies()
+                .map(|body| body.len() as u64)
+                .sum::<u64>();
         }
         if total == 0 {
             return Ok(());
         }
-        if total > GROUP_BYTES_MAX {
+        if total + apart > GROUP_BYTES_MAX {
             return Err(AppendError::GroupTooLarge {
-                bytes: total,
+                bytes: total + apart,
                 max: GROUP_BYTES_MAX,
             });
         }
         self.make_room(&mut writer, total as u32)?;
+        // Durable before a frame that names them is written: nothing on the disk may promise a
+        // body that is not there.
+        let bodies = group.iter().flat_map(Entry::large_bodies);
+        let stubs = self
+            .large
+            .put(bodies)
+            .map_err(|error| self.unless_full(error))?;
         let before = placed.len();
-        let result = self.write_group(&mut writer, group, placed);
+        let result = self.write_group(&mut writer, group, stubs, placed);
         if writer.buffer.capacity() > BUFFER_KEPT_BYTES {
             writer.buffer = Vec::new();
         }
@@ -112,8 +123,10 @@ impl FileLog {
         &self,
         writer: &mut Writer,
         group: &[Entry<'_>],
+        stubs: Vec<Stub>,
         placed: &mut Vec<Placed>,
     ) -> io::Result<u32> {
+        let mut stubs = stubs.into_iter();
         let Writer {
             file,
             number,
@@ -135,7 +148,7 @@ impl FileLog {
             let total = entry
                 .frame_bytes(0)
                 .expect("the caller has checked every entry");
-            frame::encode(buffer, binding, at, watermark, entry, total);
+            frame::encode(buffer, binding, at, watermark, entry, total, &mut stubs);
             placed.push(Placed {
                 frame: Location {
                     file: *number,
@@ -149,6 +162,7 @@ impl FileLog {
                     file: *number,
                     offset: at + total,
                 },
+                head_parts: entry.head_parts,
             });
             at += total;
             if buffer.len() >= FLUSH_BYTES {
@@ -244,6 +258,7 @@ impl FileLog {
             log_id: *self.segments.log_id(),
             first: self.segments.first(),
             previous: sealed,
+            large_end: self.large.end(),
         };
         let file =
             establish(&*self.storage, &draft, &header).map_err(|error| self.poison_with(error))?;

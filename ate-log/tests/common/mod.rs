@@ -1,7 +1,9 @@
 //! What several tests of the log need: seeded bytes, remembered frames, reading everything.
 #![allow(dead_code, reason = "each test file uses its own selection")]
 
-use ate_log::{Entry, FrameKind, Log, LogOptions, Placed, ReadError, StreamId};
+use ate_log::{
+    Entry, FrameKind, Location, Log, LogOptions, PartBytes, Placed, ReadError, Scan, StreamId,
+};
 use std::ops::ControlFlow;
 
 /// Segments so small that a few frames roll them.
@@ -10,6 +12,7 @@ pub(crate) const SMALL: LogOptions = LogOptions {
     segment_bytes_min: 1024,
     segment_bytes_max: 2048,
     zero_window_bytes: 256,
+    groups: 1,
 };
 
 /// One frame as a test remembers it.
@@ -55,6 +58,7 @@ pub(crate) fn append(
             kind: frame.kind,
             stream: frame.stream,
             number: frame.number,
+            head_parts: 1,
             parts,
         })
         .collect();
@@ -66,8 +70,8 @@ pub(crate) fn append(
 /// All frames of a log, and the error that ended the scan.
 pub(crate) fn scan(log: &impl Log) -> (Vec<Remembered>, Option<ReadError>) {
     let mut seen = Vec::new();
-    let result = log.scan(log.start(), &mut |frame| {
-        let parts = frame.parts().map(|(_, bytes)| bytes.to_vec()).collect();
+    let result = log.scan(Scan::from(log.start()).with_bodies(), &mut |frame| {
+        let parts = frame.parts().map(|part| bytes_of(log, part)).collect();
         seen.push(Remembered {
             kind: frame.kind,
             stream: frame.stream,
@@ -77,6 +81,18 @@ pub(crate) fn scan(log: &impl Log) -> (Vec<Remembered>, Option<ReadError>) {
         ControlFlow::Continue(())
     });
     (seen, result.err())
+}
+
+/// A part, wherever it lies.
+fn bytes_of(log: &impl Log, (at, part): (Location, PartBytes<'_>)) -> Vec<u8> {
+    match part {
+        PartBytes::Here(bytes) => bytes.to_vec(),
+        part => {
+            let mut out = vec![0; part.len() as usize];
+            log.read_body(at, &mut out).expect("a body is read");
+            out
+        }
+    }
 }
 
 /// SplitMix64.

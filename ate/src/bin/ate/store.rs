@@ -180,12 +180,12 @@ impl Place {
             let mut directory = Directory::new(&log);
             // It fails where the store failed; what stands before that is known then.
             let _ = directory.update(&log);
-            let info = |entry: &DirectoryEntry| ChainInfo {
+            let info = |entry: DirectoryEntry| ChainInfo {
                 name: entry.name.to_string(),
                 id: entry.chain,
                 root: entry.root,
             };
-            directory.entries().iter().map(info).collect::<Vec<_>>()
+            directory.entries().map(info).collect::<Vec<_>>()
         });
         match found {
             Ok(chains) if !chains.is_empty() => Ok(chains),

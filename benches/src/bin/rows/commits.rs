@@ -28,6 +28,7 @@ fn floor(bench: &Bench) -> Result<(Duration, Duration), Box<dyn std::error::Erro
             kind: ate_log::FrameKind::Proof,
             stream: ate_log::StreamId([2; 32]),
             number,
+            head_parts: 1,
             parts: &parts,
         };
         let (outcome, time) = timed(|| log.append(&[entry], &mut placed).and_then(|()| log.sync()));
