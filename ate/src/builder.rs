@@ -43,6 +43,8 @@ pub struct StoreBuilder {
     salvage: bool,
     must_exist: bool,
     cache_bytes: usize,
+    log_options: LogOptions,
+    is_single_threaded: bool,
     limits: Limits,
     replay_bytes_max: u64,
     has_thread: bool,
@@ -69,6 +71,8 @@ impl StoreBuilder {
             salvage: false,
             must_exist: false,
             cache_bytes: CACHE_BYTES,
+            log_options: LogOptions::default(),
+            is_single_threaded: false,
             limits: Limits {
                 idle_max: OPEN_CHAINS_MAX,
                 idle_bytes_max: IDLE_BYTES_MAX,
@@ -148,6 +152,23 @@ impl StoreBuilder {
         self
     }
 
+    /// Other sizes of the log's files than the default ones, which are right for disks: tests want small ones. The identity of a new log is drawn from
+    /// the store's randomness all the same.
+    #[must_use]
+    pub fn log_options(mut self, options: LogOptions) -> Self {
+        self.log_options = options;
+        self
+    }
+
+    /// No thread of the store's own at all: as [`StoreBuilder::without_maintenance`], and a commit that nobody waits for is written by whoever polls or drops
+    /// it. Simulations repeat themselves that way.
+    #[must_use]
+    pub fn single_threaded(mut self) -> Self {
+        self.is_single_threaded = true;
+        self.has_thread = false;
+        self
+    }
+
     /// How many chains stay in memory while nobody uses them; those used least recently are let go and come back from their snapshot and the log.
     /// A chain is in use while a handle, transaction, view or commit of it is alive: those stay, however many they are.
     ///
@@ -200,11 +221,16 @@ impl StoreBuilder {
     fn open_now(self) -> Result<Store, Error> {
         let (identity, is_new_identity) = self.find_identity()?;
         let OpenLog { log, store, damage } = self.open_log()?;
+        let thread: Option<Box<dyn Spawn>> = if self.is_single_threaded {
+            None
+        } else {
+            Some(Box::new(StoreThread))
+        };
         let committer = Committer::new(
             log.clone(),
             self.clock.clone(),
             self.random.clone(),
-            Some(Box::new(StoreThread)),
+            thread,
             store,
         );
         let is_writer = log.writable();
@@ -292,11 +318,15 @@ impl StoreBuilder {
             if self.must_exist {
                 drop(FileLog::open_reader(storage.clone())?);
             }
-            FileLog::open(storage, LogOptions::new(id))?
+            let options = LogOptions {
+                log_id: id,
+                ..self.log_options
+            };
+            FileLog::open(storage, options)?
         };
-        // The log's identity tells this store's lanes from others: a copied directory is a fork of this store.
+        // The store's identity tells its lanes from others: a copied directory is a fork of this store, a restored one is not.
         Ok(OpenLog {
-            store: log.log_id(),
+            store: log.store_id(),
             damage: self.salvage.then(|| log.damage().to_vec()),
             log: Arc::new(log),
         })
