@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ate_crypto::{Hash, Identity, KeyId, Random};
 use ate_log::Log;
@@ -47,6 +48,10 @@ pub struct Local {
     random: Arc<dyn Random>,
     /// How far the log is in the state. Locked after the state, never before.
     pub(crate) read_to: Mutex<ReadTo>,
+    /// Held while erased bodies are destroyed.
+    pub(crate) erasing: Mutex<()>,
+    /// An erasure has removed the state at rest.
+    pub(crate) rest_removed: AtomicBool,
 }
 
 /// A record as it stands now.
@@ -60,6 +65,8 @@ pub struct RecordInfo {
     pub version: Version,
     /// Whether it exists; a tombstone does not.
     pub live: bool,
+    /// Whether an erasure ended it: nothing of it can be read.
+    pub erased: bool,
     /// Schema of its content.
     pub schema: SchemaTag,
     /// Record above.
@@ -92,6 +99,8 @@ impl Local {
             birth,
             keyrings: Mutex::new(keyrings),
             read_to: Mutex::new(ReadTo::at(committer_start)),
+            erasing: Mutex::default(),
+            rest_removed: AtomicBool::new(false),
         })
     }
 
@@ -327,6 +336,7 @@ fn info(state: &State, slot: Slot) -> RecordInfo {
             event: row.event.into(),
         },
         live: row.is(flag::LIVE),
+        erased: state.gone.erased_before(row, slot) == Some(row.seq.into()),
         schema: *state.schemas.value(row.schema),
         parent: state.parent_of(row),
         scope_head: row.is(flag::SCOPE),

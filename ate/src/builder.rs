@@ -17,6 +17,7 @@ use crate::keystore::Keystore;
 use crate::maintenance::Maintenance;
 use crate::rest::Listed;
 use crate::store::Store;
+use crate::upkeep::{Upkeep, UpkeepState};
 
 /// Default budget for decoded values of a store.
 pub const CACHE_BYTES: usize = 64 << 20;
@@ -44,6 +45,7 @@ pub struct StoreBuilder {
     limits: Limits,
     replay_bytes_max: u64,
     has_thread: bool,
+    upkeep: Upkeep,
 }
 
 impl StoreBuilder {
@@ -71,6 +73,7 @@ impl StoreBuilder {
             },
             replay_bytes_max: REPLAY_BYTES_MAX,
             has_thread: true,
+            upkeep: Upkeep::default(),
         }
     }
 
@@ -165,6 +168,13 @@ impl StoreBuilder {
         self
     }
 
+    /// What the store does to its files by itself, and how fast.
+    #[must_use]
+    pub fn upkeep(mut self, upkeep: Upkeep) -> Self {
+        self.upkeep = upkeep;
+        self
+    }
+
     /// Opens the store on the calling thread.
     ///
     /// # Errors
@@ -193,6 +203,7 @@ impl StoreBuilder {
             listed: Mutex::new(Listed::new(&*log)),
             is_writer,
             maintenance: Maintenance::new(self.has_thread.then(spawn)),
+            upkeep: UpkeepState::new(self.upkeep),
             evicting: Mutex::default(),
             log,
             committer,

@@ -14,6 +14,7 @@ use crate::chains::{Begun, Chains, Pressure};
 use crate::error::Error;
 use crate::maintenance::{Job, Maintenance, Next, Pacing, Work};
 use crate::rest::Listed;
+use crate::upkeep::UpkeepState;
 
 /// How soon chains are looked at again while more are open than may be idle: handles are dropped without a word.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -33,6 +34,7 @@ pub(crate) struct StoreInner {
     /// Whether it was opened for writing, whatever became of the log since.
     pub(crate) is_writer: bool,
     pub(crate) maintenance: Maintenance,
+    pub(crate) upkeep: UpkeepState,
     /// Held by whoever lets idle chains go.
     pub(crate) evicting: Mutex<()>,
     pub(crate) notes: Mutex<Vec<String>>,
@@ -68,6 +70,7 @@ impl StoreInner {
             }
         };
         self.make_room();
+        self.erase_what_is_due(&chain);
         Ok(chain)
     }
 
@@ -77,7 +80,16 @@ impl StoreInner {
         })?;
         let chain = self.open_entry(&entry)?;
         self.make_room();
+        self.erase_what_is_due(&chain);
         Ok(chain)
+    }
+
+    /// A crash may have come between an erasure and its work.
+    fn erase_what_is_due(self: &Arc<Self>, chain: &Chain) {
+        let is_due = self.is_writer && chain.local().has_due_erasures();
+        if is_due && !self.maintenance.call(self, Job::Erase) {
+            self.finish_erasures();
+        }
     }
 
     /// The list of chains, with all that the log holds now.
@@ -203,6 +215,7 @@ impl StoreInner {
         for id in self.chains.surplus() {
             let mut bytes = 0;
             self.chains.let_go(&id, |chain| {
+                self.finish_erasures_of(chain);
                 // It comes back all the same without, only slower.
                 if self.keeps_rest() && chain.local().replay_bytes() > self.replay_bytes_max {
                     match self.put_to_rest(chain) {
@@ -236,6 +249,7 @@ impl StoreInner {
         if !self.log.writable() {
             return Ok(());
         }
+        self.finish_erasures();
         // A snapshot is a cache: that it could not be written takes nothing away, and memory has no use for one.
         if self.keeps_rest()
             && let Err(error) = self.put_all_to_rest()
@@ -260,6 +274,10 @@ impl Work for StoreInner {
                     self.note(format!("the list of chains was not written: {error}"));
                 }
             }
+            Job::Seal => return self.seal(pacing),
+            Job::Erase => return self.finish_erasures(),
+            Job::Compact => return self.compact_open(pacing),
+            Job::Scrub => return self.scrub_slowly(pacing),
         }
         Next::WhenCalled
     }

@@ -42,6 +42,7 @@ mod keystore;
 mod maintenance;
 mod rest;
 mod store;
+mod upkeep;
 
 pub use ate_chain as chain;
 pub use ate_crypto as crypto;
@@ -58,6 +59,7 @@ pub use builder::{CACHE_BYTES, IDLE_BYTES_MAX, OPEN_CHAINS_MAX, REPLAY_BYTES_MAX
 pub use error::{Error, ErrorKind};
 pub use keystore::Keystore;
 pub use store::{ChainInfo, Store, StoreInfo, Verified};
+pub use upkeep::{Upkeep, UpkeepCounts};
 
 /// The result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

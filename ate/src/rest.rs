@@ -91,13 +91,17 @@ impl StoreInner {
         let bytes = plain.len() as u64;
         self.put(&rest_name(&chain.id()), plain)?;
         chain.local().rested(replayed);
+        chain.local().has_rest();
         Ok(bytes)
     }
 
     /// Puts every chain to rest for which a replay would be long, and keeps the list of chains.
     pub(crate) fn put_all_to_rest(&self) -> Result<(), Error> {
         for chain in self.chains.open_now() {
-            if !chain.is_new() && chain.local().replay_bytes() > self.replay_bytes_max {
+            // An erasure took away what there was: the next opening would replay everything.
+            let is_due =
+                chain.local().replay_bytes() > self.replay_bytes_max || chain.local().lost_rest();
+            if !chain.is_new() && is_due {
                 self.put_to_rest(&chain)?;
             }
         }

@@ -12,7 +12,7 @@ use crate::error::Reject;
 use crate::event::{BodyHash, Change, EventHead, Grant};
 use crate::genesis::{Birth, unseen};
 use crate::head::{CommitHead, KeyCommitment, RULE_VERSION, Seen, commit_id};
-use crate::ids::{ChainId, CollectionTag, LaneId, RecordKey, Ref, SchemaTag, Version};
+use crate::ids::{ChainId, CollectionTag, LaneId, Position, RecordKey, Ref, SchemaTag, Version};
 use crate::state::State;
 
 /// The schema that [`World::new`] defines in the root scope.
@@ -286,6 +286,16 @@ pub(crate) fn policy(key: RecordKey, supersedes: Ref) -> EventHead {
 
 pub(crate) fn remove(key: RecordKey, supersedes: Ref) -> EventHead {
     EventHead::of(Change::Remove { key, supersedes })
+}
+
+pub(crate) fn erase(key: RecordKey, supersedes: Ref) -> EventHead {
+    EventHead::of(Change::Erase { key, supersedes })
+}
+
+pub(crate) fn horizon(position: u64) -> EventHead {
+    EventHead::of(Change::Horizon {
+        position: Position(position),
+    })
 }
 
 pub(crate) fn require(key: RecordKey, version: Ref) -> EventHead {

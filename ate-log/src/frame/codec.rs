@@ -174,17 +174,6 @@ impl Header {
         }
     }
 
-    /// Bytes of the frame before its first body, which a heads file keeps; `frame` holds at least
-    /// header and table.
-    pub(crate) fn head_bytes(&self, frame: &[u8]) -> u32 {
-        let table = &frame[self.table_range()];
-        let heads = table.chunks_exact(4).take(self.head_parts.into());
-        let lengths: u32 = heads
-            .map(|length| u32_at(length, 0).saturating_add(CRC_BYTES))
-            .fold(0, u32::saturating_add);
-        (self.table_range().end as u32 + CRC_BYTES).saturating_add(lengths)
-    }
-
     /// The large bodies that a frame names; `frame` is all of it, checked.
     pub(crate) fn stubs(&self, frame: &[u8]) -> Vec<Stub> {
         let mut at = self.table_range().end + CRC_BYTES as usize;
