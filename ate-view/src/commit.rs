@@ -275,7 +275,7 @@ fn destroyed(session: &Session, committed: Committed) -> Result<Committed, Commi
     match session.local().finish_erasures() {
         Ok(_) => Ok(committed),
         Err(source) => Err(CommitError::NotDestroyed {
-            receipt: receipt(session, &committed),
+            receipt: Box::new(receipt(session, &committed)),
             source,
         }),
     }

@@ -138,7 +138,7 @@ pub enum CommitError {
     #[error("committed at position {}, but the erased bytes are not destroyed yet", .receipt.position)]
     NotDestroyed {
         /// The receipt of the commit.
-        receipt: Receipt,
+        receipt: Box<Receipt>,
         /// Why.
         source: EraseError,
     },
