@@ -104,8 +104,8 @@ impl StoreInner {
     pub(crate) fn put_all_to_rest(&self) -> Result<(), Error> {
         for chain in self.chains.open_now() {
             // An erasure took away what there was: the next opening would replay everything.
-            let is_due = chain.local().replay_bytes() > self.replay_bytes_max
-                || chain.local().lost_rest();
+            let is_due =
+                chain.local().replay_bytes() > self.replay_bytes_max || chain.local().lost_rest();
             if !chain.is_new() && is_due {
                 self.put_to_rest(&chain)?;
             }

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ate_crypto::{Hash, Identity, Seed, SeededRandom, sha256};
-use ate_log::{Location, MemLog};
+use ate_log::{Location, MemLog, Span};
 
 use super::due;
-use crate::bodies::Span;
 use crate::committer::Committer;
 use crate::draft::{Author, CreateOptions, Draft};
 use crate::ids::{Position, RecordKey, Ref};
