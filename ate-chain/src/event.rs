@@ -1,5 +1,7 @@
 //! Event heads: the signed, visible part of one change. Bytes: docs/format.md section 3.
 
+use std::sync::Arc;
+
 use ate_crypto::{
     Hash, KeyId, Suite, WHO_BYTES, WRAP_CT_BYTES, WRAP_SEALED_BYTES, Who, record_key,
 };
@@ -45,7 +47,7 @@ pub struct Genesis {
     /// Key ids that may replace the root.
     pub recovery: Box<[KeyId]>,
     /// Note keys of the sequencers: Ed25519 ‖ ML-DSA-65.
-    pub note_keys: Box<[Box<[u8]>]>,
+    pub note_keys: Box<[Arc<[u8]>]>,
     /// Version of the rules in force.
     pub rule_version: u64,
     /// Suites that may appear.

@@ -70,6 +70,7 @@ mod checkpoint;
 mod codec;
 mod commit;
 mod committer;
+mod common;
 mod directory;
 mod draft;
 mod erasure;

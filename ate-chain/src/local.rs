@@ -117,6 +117,7 @@ impl Local {
             name,
             identity,
             committer.store(),
+            committer.common(),
             &**committer.random(),
             committer.now_ms(),
         )?;
@@ -196,7 +197,10 @@ impl Local {
             .keyrings
             .lock()
             .entry(identity.id())
-            .or_insert_with(|| Arc::new(Keyring::new(identity.clone())))
+            .or_insert_with(|| {
+                let seal_keys = &self.committer.common().seal_keys;
+                Arc::new(Keyring::new(identity.clone(), seal_keys))
+            })
             .clone();
         Author {
             local: self.clone(),

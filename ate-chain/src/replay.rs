@@ -609,6 +609,7 @@ impl Local {
         }
         *self.read_to.lock() = stretch.to;
         let confirmed = state.confirmed();
+        state.shrink(self.committer().common());
         drop(state);
         if confirmed == 0 {
             return Err(OpenError::NotFound { chain });

@@ -12,6 +12,7 @@ use ate_log::Placed;
 
 use crate::bodies::CRC_BYTES;
 use crate::commit::{Commit, Verified};
+use crate::common::Common;
 use crate::erasure::Gone;
 use crate::error::Reject;
 use crate::event::Genesis;
@@ -382,6 +383,24 @@ impl State {
         self.tree.truncate(seq);
         if seq == 0 {
             self.genesis = None;
+        }
+    }
+
+    /// Takes up no more memory than it needs: public keys are shared with other chains, and what a replay left empty is given back. A small chain takes half
+    /// of the memory then.
+    pub(crate) fn shrink(&mut self, common: &Common) {
+        self.keys.renew(|who| common.who(who));
+        self.genesis = self
+            .genesis
+            .take()
+            .map(|genesis| Arc::new(common.genesis(&genesis)));
+        self.keys.shrink();
+        self.scopes.shrink();
+        self.lanes.shrink();
+        self.lane_books.shrink();
+        if self.pending.is_empty() {
+            self.pending = VecDeque::new();
+            self.pending_rows = KeyMap::default();
         }
     }
 

@@ -138,6 +138,9 @@ pub enum Error {
         /// As given.
         name: String,
     },
+    /// Bodies that are to go could not be destroyed; they stay due.
+    #[error(transparent)]
+    Erase(#[from] ate_chain::EraseError),
     /// A new chain cannot be planned.
     #[error(transparent)]
     Seal(#[from] ate_chain::SealError),
@@ -172,7 +175,8 @@ impl Error {
             Self::ChainName { .. } => ErrorKind::Limit,
             Self::Seal(error) => seal_kind(error),
             Self::ReadOnly => ErrorKind::Denied,
-            Self::Close(_) | Self::LogRead(_) | Self::File { .. } => ErrorKind::Io,
+            Self::Erase(ate_chain::EraseError::Read(error)) => chain_read_kind(error),
+            Self::Erase(_) | Self::Close(_) | Self::LogRead(_) | Self::File { .. } => ErrorKind::Io,
         }
     }
 

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ate_chain::{Local, Position};
+use ate_chain::{EraseError, Local, Position};
 use ate_log::{Damage, Least, Location, Pace, Reclaimed, Scrubbed};
 use parking_lot::Mutex;
 
@@ -144,7 +144,9 @@ impl StoreInner {
         if chain.horizon() == Position(0) {
             return Ok(Reclaimed::default());
         }
-        let spans = chain.superseded_below(chain.horizon())?;
+        let spans = chain
+            .superseded_below(chain.horizon())
+            .map_err(EraseError::from)?;
         let reclaimed = self.log.erase(&spans, least, pace)?;
         let mut counts = self.upkeep.counts.lock();
         let sum = &mut counts.reclaimed;
