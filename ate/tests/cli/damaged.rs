@@ -29,7 +29,7 @@ fn commits(place: &Place) -> Vec<u32> {
     let log = FileLog::open_reader(std::sync::Arc::new(FileStorage::new(place.store())))
         .expect("it is not damaged yet");
     let mut found = Vec::new();
-    log.scan(log.start(), &mut |frame| {
+    log.scan(ate::log::Scan::from(log.start()), &mut |frame| {
         if frame.kind == FrameKind::Commit {
             found.push((frame.stream, frame.at.offset));
         }
