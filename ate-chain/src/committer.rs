@@ -12,6 +12,7 @@ use ate_crypto::{Hash, Random};
 use ate_log::{Cursor, Log};
 use parking_lot::{Condvar, Mutex};
 
+use crate::common::Common;
 use crate::directory::DirectoryEntry;
 use crate::error::{Reject, SubmitError};
 use crate::ids::{ChainId, Position};
@@ -92,6 +93,7 @@ pub struct Committer {
     /// Where the log stood when the committer was made.
     from: Cursor,
     born: Mutex<Born>,
+    common: Common,
 }
 
 /// Chains whose genesis this committer has written, until a [`Directory`](crate::Directory) takes them in.
@@ -118,6 +120,7 @@ impl Committer {
                 chains: Vec::new(),
                 to: from,
             }),
+            common: Common::default(),
             log,
             clock,
             random,
@@ -164,6 +167,11 @@ impl Committer {
     /// The clock's time.
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    /// What its chains keep once.
+    pub(crate) fn common(&self) -> &Common {
+        &self.common
     }
 
     pub(crate) fn store(&self) -> &[u8; 16] {

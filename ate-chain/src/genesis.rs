@@ -9,6 +9,7 @@ use ate_crypto::{
 
 use crate::codec::put_varint;
 use crate::commit::Event;
+use crate::common::Common;
 use crate::directory::DirectoryEntry;
 use crate::error::SealError;
 use crate::event::{CHAIN_NAME_BYTES_MAX, Change, EventHead, Genesis, Grant};
@@ -41,6 +42,7 @@ impl Birth {
         name: &str,
         identity: &Identity,
         store: &[u8; 16],
+        common: &Common,
         random: &dyn Random,
         author_time_ms: u64,
     ) -> Result<Self, SealError> {
@@ -61,7 +63,7 @@ impl Birth {
             name: name.into(),
             root: identity.who().clone(),
             recovery: Box::default(),
-            note_keys: Box::new([identity.note_keys().public_bytes().into()]),
+            note_keys: Box::new([common.note_key(&identity.note_keys().public_bytes())]),
             rule_version: RULE_VERSION,
             suites: Box::new([Suite::Hybrid1]),
         };
@@ -90,7 +92,7 @@ impl Birth {
         let mut birth = Self {
             chain: ChainId::UNBORN,
             name: name.into(),
-            keyring: Arc::new(Keyring::new(identity.clone())),
+            keyring: Arc::new(Keyring::new(identity.clone(), &common.seal_keys)),
             root,
             salt,
             events: vec![first, EventHead::of(Change::Grant(Box::new(grant)))],

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ate_crypto::{Hash, Identity, KeyId, Random};
-use ate_log::Log;
+use ate_log::{Location, Log};
 use parking_lot::{Mutex, RwLock};
 
 use crate::committer::{Committed, Committer};
@@ -47,6 +48,10 @@ pub struct Local {
     random: Arc<dyn Random>,
     /// How far the log is in the state. Locked after the state, never before.
     pub(crate) read_to: Mutex<ReadTo>,
+    /// Held while erased bodies are destroyed.
+    pub(crate) erasing: Mutex<()>,
+    /// An erasure has removed the state at rest.
+    pub(crate) rest_removed: AtomicBool,
 }
 
 /// A record as it stands now.
@@ -60,6 +65,8 @@ pub struct RecordInfo {
     pub version: Version,
     /// Whether it exists; a tombstone does not.
     pub live: bool,
+    /// Whether an erasure ended it: nothing of it can be read.
+    pub erased: bool,
     /// Schema of its content.
     pub schema: SchemaTag,
     /// Record above.
@@ -92,6 +99,8 @@ impl Local {
             birth,
             keyrings: Mutex::new(keyrings),
             read_to: Mutex::new(ReadTo::at(committer_start)),
+            erasing: Mutex::default(),
+            rest_removed: AtomicBool::new(false),
         })
     }
 
@@ -108,6 +117,7 @@ impl Local {
             name,
             identity,
             committer.store(),
+            committer.common(),
             &**committer.random(),
             committer.now_ms(),
         )?;
@@ -154,6 +164,16 @@ impl Local {
         Position(self.state.read().confirmed())
     }
 
+    /// Where the frame of the last confirmed commit starts in the log.
+    pub fn tip(&self) -> Option<Location> {
+        let state = self.state.read();
+        let last = state.commits.last()?;
+        Some(Location {
+            file: last.file,
+            offset: last.frame,
+        })
+    }
+
     /// Merkle root at a position; `None` beyond the end.
     pub fn root_at(&self, position: Position) -> Option<Hash> {
         let state = self.state.read();
@@ -187,7 +207,10 @@ impl Local {
             .keyrings
             .lock()
             .entry(identity.id())
-            .or_insert_with(|| Arc::new(Keyring::new(identity.clone())))
+            .or_insert_with(|| {
+                let seal_keys = &self.committer.common().seal_keys;
+                Arc::new(Keyring::new(identity.clone(), seal_keys))
+            })
             .clone();
         Author {
             local: self.clone(),
@@ -323,6 +346,7 @@ fn info(state: &State, slot: Slot) -> RecordInfo {
             event: row.event.into(),
         },
         live: row.is(flag::LIVE),
+        erased: state.gone.erased_before(row, slot) == Some(row.seq.into()),
         schema: *state.schemas.value(row.schema),
         parent: state.parent_of(row),
         scope_head: row.is(flag::SCOPE),

@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use ate_crypto::{Hash, KeyId, Signature, Who};
+use ate_crypto::{Hash, KeyId, Part, Signature, Who};
 use ate_log::{Cursor, Frame, FrameKind, Location, Log, PartBytes, Placed, Scan};
 
-use crate::commit::{Commit, PART_CONTENTS, PART_HEADS, PART_METAS, Verified};
+use crate::commit::{Commit, MissingPart, PART_CONTENTS, PART_HEADS, PART_METAS, Stored, Verified};
 use crate::committer::{Committer, apply};
 use crate::error::{OpenError, ReadError};
 use crate::event::Change;
@@ -21,6 +21,9 @@ use crate::local::Local;
 use crate::proof::{Proof, verify_batch};
 use crate::rest::Rest;
 use crate::state::State;
+use missing::Missing;
+
+mod missing;
 
 /// How much a load proves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +48,8 @@ pub struct Proved {
     pub bodies: u64,
     /// Bytes of those bodies, sealed.
     pub body_bytes: u64,
+    /// Bodies that are not there, as the chain allows: erased, or dropped below its horizon.
+    pub erased: u64,
     /// Hybrid signatures verified.
     pub signatures: u64,
     /// Proof frames covered by those signatures.
@@ -127,6 +132,8 @@ pub(crate) struct Replay<'a> {
     /// A signature did not hold: nothing since the last one that did may be believed.
     forged: bool,
     pub(crate) proved: Proved,
+    /// Bodies that were not there.
+    missing: Missing,
     progress: &'a mut dyn FnMut(&Proved),
 }
 
@@ -147,6 +154,7 @@ impl<'a> Replay<'a> {
             runs: HashMap::new(),
             first: None,
             proved: Proved::default(),
+            missing: Missing::default(),
             progress,
         }
     }
@@ -255,7 +263,12 @@ impl<'a> Replay<'a> {
         confirm: &mut Take<'_>,
     ) -> Result<(), OpenError> {
         let seq = state.next_seq();
-        let (commit, heads, metas) = self.verified(state, frame)?;
+        let Parted {
+            commit,
+            heads,
+            metas,
+            missing,
+        } = self.verified(state, frame)?;
         if seq == 0 {
             self.genesis(state, &commit, frame.at)?;
         }
@@ -283,7 +296,8 @@ impl<'a> Replay<'a> {
         if let Some(open) = &mut self.open {
             open.commits.next();
         }
-        self.count(&commit);
+        self.count(&commit, &missing);
+        self.missing.take_in(&commit, seq, frame.at, &missing);
         confirm(state, commit, heads, metas, &placed);
         (self.progress)(&self.proved);
         Ok(())
@@ -321,44 +335,48 @@ impl<'a> Replay<'a> {
         let (mut parts, mut failed) = (frame.parts().skip(PART_CONTENTS), None);
         let contents = || {
             let (at, part) = parts.next()?;
-            let bytes = self.body(at, part, check_bodies);
-            Some((
-                part.len(),
-                bytes.unwrap_or_else(|error| {
-                    failed = Some(error);
-                    None
-                }),
-            ))
+            let stored = self.body(at, part, check_bodies);
+            Some(stored.unwrap_or_else(|error| {
+                failed = Some(error);
+                Stored::Absent { bytes: part.len() }
+            }))
         };
         let verified = commit.verify(metas, contents, check_bodies);
-        match (failed, verified) {
-            // What the disk said explains more than that a body is missing.
-            (Some(error), _) => Err(error.into()),
-            (None, verified) => Ok((verified.map_err(damaged)?, heads, metas)),
+        // What the disk said explains more than that a body is missing.
+        if let Some(error) = failed {
+            return Err(error.into());
         }
+        let (commit, missing) = verified.map_err(damaged)?;
+        Ok(Parted {
+            commit,
+            heads,
+            metas,
+            missing,
+        })
     }
 
-    /// The bytes of a content, if bodies are checked and it is there.
+    /// A content as far as it is needed: its bytes, where bodies are checked and it is there.
     fn body<'f>(
         &self,
         at: Location,
         part: PartBytes<'f>,
         check_bodies: bool,
-    ) -> Result<Option<Cow<'f, [u8]>>, ate_log::ReadError> {
+    ) -> Result<Stored<'f>, ate_log::ReadError> {
+        let bytes = part.len();
         match part {
-            _ if !check_bodies => Ok(None),
-            PartBytes::Here(bytes) => Ok(Some(Cow::Borrowed(bytes))),
+            _ if !check_bodies => Ok(Stored::Absent { bytes }),
+            PartBytes::Here(bytes) => Ok(Stored::Here(Cow::Borrowed(bytes))),
             PartBytes::NotRead { bytes } => {
                 let mut body = vec![0; bytes as usize];
                 self.log.read_body(at, &mut body)?;
-                Ok(Some(Cow::Owned(body)))
+                Ok(Stored::Here(Cow::Owned(body)))
             }
-            _ => Ok(None),
+            _ => Ok(Stored::Absent { bytes }),
         }
     }
 
     /// Adds a commit that was judged to what was proved.
-    fn count(&mut self, commit: &Commit<Verified>) {
+    fn count(&mut self, commit: &Commit<Verified>, missing: &[MissingPart]) {
         self.proved.commits += 1;
         self.proved.events += commit.events.len() as u64;
         if self.depth == Depth::Heads {
@@ -372,6 +390,15 @@ impl<'a> Replay<'a> {
         for body in bodies {
             self.proved.bodies += 1;
             self.proved.body_bytes += u64::from(body.bytes);
+        }
+        for (index, part) in missing {
+            let head = &commit.events[*index as usize].head;
+            let body = match part {
+                Part::Meta => head.meta,
+                _ => head.content,
+            };
+            self.proved.bodies -= 1;
+            self.proved.body_bytes -= body.map_or(0, |body| u64::from(body.bytes));
         }
     }
 
@@ -413,6 +440,22 @@ impl<'a> Replay<'a> {
         match commit.events.first().map(|event| &event.head.change) {
             Some(Change::Genesis(_)) => Ok(()),
             _ => Err(self.damaged(state, at, "the first commit is not a genesis")),
+        }
+    }
+
+    /// Every body that was missing may be, as the chain stands at the end of the pass.
+    fn settle(&mut self, state: &State) -> Result<(), OpenError> {
+        match self.missing.settle(state) {
+            Ok(count) => {
+                self.proved.erased += count;
+                Ok(())
+            }
+            Err((seq, at)) => Err(OpenError::Damaged {
+                chain: self.chain,
+                seq,
+                at,
+                why: "a body is missing that nothing erased",
+            }),
         }
     }
 
@@ -469,6 +512,7 @@ pub(crate) fn replay(
         Some(error) if replay.forged => Err(error),
         failed => {
             replay.verify_all(state)?;
+            let failed = failed.or_else(|| replay.settle(state).err());
             Ok(Stretch {
                 proved: replay.proved,
                 to: ReadTo {
@@ -482,8 +526,13 @@ pub(crate) fn replay(
     }
 }
 
-/// A commit whose hashes hold, with frame parts 0 and 1.
-type Parted<'f> = (Commit<Verified>, &'f [u8], &'f [u8]);
+/// A commit whose hashes hold, with frame parts 0 and 1 and what is not there.
+struct Parted<'f> {
+    commit: Commit<Verified>,
+    heads: &'f [u8],
+    metas: &'f [u8],
+    missing: Vec<MissingPart>,
+}
 
 /// Bytes of a frame. One never spans segments.
 pub(crate) fn frame_bytes(at: Location, next: Location) -> u64 {
@@ -534,6 +583,14 @@ impl Local {
     /// # Errors
     /// [`OpenError`]; the chain is not to be used, and what an observer was told until then is worth nothing.
     pub fn load(&self) -> Result<(), OpenError> {
+        self.load_proven()?.map_or(Ok(()), Err)
+    }
+
+    /// As [`Local::load`], but a chain that is damaged or incomplete is loaded up to its last commit that is proven; what ended it there comes back.
+    ///
+    /// # Errors
+    /// [`OpenError`] if not even one commit is proven, a signature does not hold, or a sealed state does not fit the log; the chain is not to be used.
+    pub fn load_proven(&self) -> Result<Option<OpenError>, OpenError> {
         let (chain, from, sealed) = (self.chain(), self.read_to.lock().cursor, self.position().0);
         if from > self.log.durable() {
             return Err(OpenError::RolledBack {
@@ -555,16 +612,15 @@ impl Local {
             },
             &|_| false,
         )?;
-        if let Some(error) = stretch.failed {
-            return Err(error);
-        }
         *self.read_to.lock() = stretch.to;
         let confirmed = state.confirmed();
+        state.shrink(self.committer().common());
         drop(state);
-        if confirmed == 0 {
-            return Err(OpenError::NotFound { chain });
+        match stretch.failed {
+            failed if confirmed > 0 => Ok(failed),
+            Some(error) => Err(error),
+            None => Err(OpenError::NotFound { chain }),
         }
-        Ok(())
     }
 
     /// The log holds the commit that a sealed state ends with.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ate_chain::{
-    Author, Clock, CollectionTag, ConfirmedCommit, Local, Observer, Opened, Position,
+    Author, Clock, CollectionTag, ConfirmedCommit, Kept, Local, Observer, Opened, Position,
     ReadError as ChainError, RecordInfo, RecordKey, SchemaTag, Slot, Version,
 };
 use ate_crypto::Identity;
@@ -173,6 +173,7 @@ impl Session {
         let mut index = self.index.write();
         let mut known = Vec::new();
         for change in commit.changes() {
+            index.erase(change);
             // A record that is new was never cached.
             if !index.row(change) {
                 known.push(change.key);
@@ -181,7 +182,13 @@ impl Session {
         let closed = self
             .local()
             .open_names(&self.author, commit, |change, collection, name| {
-                index.name(change.parent_slot, collection, name, change.slot)
+                index.name(
+                    change.parent_slot,
+                    collection,
+                    name,
+                    change.slot,
+                    commit.seq(),
+                )
             });
         index.closed += closed;
         if index.closed > 0 && commit.changes_keys() {
@@ -197,7 +204,9 @@ impl Session {
         // The chain's lock is taken first, as when a commit is confirmed.
         let mut index = None;
         self.local().visit_rows(|change| {
-            index.get_or_insert_with(|| self.index.write()).row(change);
+            let index = index.get_or_insert_with(|| self.index.write());
+            index.erase(change);
+            index.row(change);
         });
         if index.take().is_some() {
             self.find_later();
@@ -250,12 +259,14 @@ impl Session {
                 name.collection.to_owned(),
                 name.name.to_owned(),
                 name.slot,
+                name.seq,
             ))
         })?;
         let mut index = self.index.write();
-        found.iter().for_each(|(parent, collection, name, slot)| {
-            index.name(*parent, collection, name, *slot)
-        });
+        for (parent, collection, name, slot, seq) in &found {
+            // What was erased since it was read is not taken in.
+            index.name(*parent, collection, name, *slot, *seq);
+        }
         // What was confirmed meanwhile and stayed closed may count twice; what opens later is looked for once more then.
         index.closed = closed + index.closed.saturating_sub(closed_before);
         Ok(())
@@ -365,10 +376,11 @@ impl Session {
                 (Err(error), _) => return Err(error),
             }
         }
-        let version = position.map_or(Ok(None), |position| local.version_at(key, position))?;
-        let version = version.ok_or_else(|| ReadError::NotFound { name: shown() })?;
+        let entry = position.map_or(Ok(None), |position| local.entry_at(key, position))?;
+        let entry = entry.filter(|entry| entry.live || entry.kept == Kept::Erased);
+        let entry = entry.ok_or_else(|| ReadError::NotFound { name: shown() })?;
         let opened = local
-            .open_version(&self.author, key, version)
+            .open_version(&self.author, key, entry.version)
             .map_err(|error| name_it(error, shown))?;
         Ok((opened, false))
     }
@@ -556,6 +568,11 @@ pub(crate) fn shown(target: &Target) -> String {
 fn name_it(error: ChainError, shown: &impl Fn() -> String) -> ReadError {
     match error {
         ChainError::NotFound { .. } => ReadError::NotFound { name: shown() },
+        ChainError::Erased { .. } => ReadError::Erased { name: shown() },
+        ChainError::Dropped { horizon, .. } => ReadError::Dropped {
+            name: shown(),
+            horizon,
+        },
         error => error.into(),
     }
 }

@@ -227,7 +227,7 @@ fn finish_erasures(
     for chain in chains {
         let local = Local::at(&committer, chain, None);
         local.load()?;
-        // ERASURES: `local.finish_erasures()` goes here when chains can erase.
+        local.finish_erasures()?;
     }
     committer.close();
     Ok(log.close()?)

@@ -14,6 +14,8 @@ use crate::backup::Standing;
 pub enum ErrorKind {
     /// No such store, chain or record.
     NotFound,
+    /// It was there, and was erased or dropped below the chain's horizon.
+    Gone,
     /// Somebody else changed what the commit depends on.
     Conflict,
     /// Refused by the chain's rules, or by a condition of the caller's.
@@ -32,6 +34,8 @@ pub enum ErrorKind {
     Denied,
     /// A limit is exceeded, or the input has no acceptable form.
     Limit,
+    /// The disk has no room for it. Nothing was changed; with room, the same succeeds.
+    Full,
     /// The system's files.
     Io,
 }
@@ -42,6 +46,7 @@ impl ErrorKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotFound => "not found",
+            Self::Gone => "gone",
             Self::Conflict => "conflict",
             Self::Rejected => "rejected",
             Self::Unknown => "unknown outcome",
@@ -51,6 +56,7 @@ impl ErrorKind {
             Self::Locked => "locked",
             Self::Denied => "denied",
             Self::Limit => "limit",
+            Self::Full => "disk full",
             Self::Io => "input or output",
         }
     }
@@ -151,6 +157,9 @@ pub enum Error {
         /// As given.
         name: String,
     },
+    /// Bodies that are to go could not be destroyed; they stay due.
+    #[error(transparent)]
+    Erase(#[from] ate_chain::EraseError),
     /// A new chain cannot be planned.
     #[error(transparent)]
     Seal(#[from] ate_chain::SealError),
@@ -172,6 +181,8 @@ impl Error {
             Self::Chain(error) => open_kind(error),
             Self::Log(error) => log_kind(error),
             Self::Close(ate_log::AppendError::Poisoned { .. }) => ErrorKind::Poisoned,
+            Self::Close(ate_log::AppendError::DiskFull { .. }) => ErrorKind::Full,
+            Self::File { source, .. } if is_full(source) => ErrorKind::Full,
             Self::LogRead(ate_log::ReadError::Corrupt { .. }) => ErrorKind::Damaged,
             Self::Keystore { source, .. } => match source {
                 KeystoreError::Newer { .. } => ErrorKind::NewerSchema,
@@ -187,7 +198,8 @@ impl Error {
             Self::ChainName { .. } => ErrorKind::Limit,
             Self::Seal(error) => seal_kind(error),
             Self::ReadOnly => ErrorKind::Denied,
-            Self::Close(_) | Self::LogRead(_) | Self::File { .. } => ErrorKind::Io,
+            Self::Erase(ate_chain::EraseError::Read(error)) => chain_read_kind(error),
+            Self::Erase(_) | Self::Close(_) | Self::LogRead(_) | Self::File { .. } => ErrorKind::Io,
         }
     }
 
@@ -246,6 +258,9 @@ impl Error {
             }
             (_, ErrorKind::Conflict) => "read again and try again",
             (_, ErrorKind::NewerSchema) => "use a program as new as the one that wrote it",
+            (_, ErrorKind::Full) => {
+                "free space on that disk, or move the store directory to another one, then try again"
+            }
             (_, ErrorKind::Damaged) => "verify the store, and restore the named file from a copy",
             _ => return None,
         })
@@ -255,6 +270,7 @@ impl Error {
 fn read_kind(error: &ReadError) -> ErrorKind {
     match error {
         ReadError::NotFound { .. } => ErrorKind::NotFound,
+        ReadError::Erased { .. } | ReadError::Dropped { .. } => ErrorKind::Gone,
         ReadError::Schema { .. } => ErrorKind::Rejected,
         ReadError::Name { .. } | ReadError::Collection { .. } => ErrorKind::Limit,
         ReadError::Chain(error) => chain_read_kind(error),
@@ -265,6 +281,9 @@ fn read_kind(error: &ReadError) -> ErrorKind {
 fn chain_read_kind(error: &ate_chain::ReadError) -> ErrorKind {
     match error {
         ate_chain::ReadError::NotFound { .. } => ErrorKind::NotFound,
+        ate_chain::ReadError::Erased { .. } | ate_chain::ReadError::Dropped { .. } => {
+            ErrorKind::Gone
+        }
         ate_chain::ReadError::NoKey { .. } => ErrorKind::Denied,
         ate_chain::ReadError::Log(ate_log::ReadError::Io { .. }) => ErrorKind::Io,
         _ => ErrorKind::Damaged,
@@ -286,7 +305,12 @@ fn commit_kind(error: &CommitError) -> ErrorKind {
         CommitError::Store(error) => match error {
             ate_chain::SubmitError::Poisoned { .. } => ErrorKind::Poisoned,
             ate_chain::SubmitError::TooLarge { .. } => ErrorKind::Limit,
+            ate_chain::SubmitError::Full { .. } => ErrorKind::Full,
             ate_chain::SubmitError::ReadOnly | ate_chain::SubmitError::Closed => ErrorKind::Denied,
+            _ => ErrorKind::Io,
+        },
+        CommitError::NotDestroyed { source, .. } => match source {
+            ate_chain::EraseError::Read(error) => chain_read_kind(error),
             _ => ErrorKind::Io,
         },
         CommitError::Read(error) => read_kind(error),
@@ -325,11 +349,16 @@ fn log_kind(error: &ate_log::OpenError) -> ErrorKind {
         OpenError::NotFound { .. } => ErrorKind::NotFound,
         OpenError::NewerFormat { .. } | OpenError::UnknownFrame { .. } => ErrorKind::NewerSchema,
         OpenError::Unfinished { .. } | OpenError::Backup { .. } => ErrorKind::Rejected,
-        OpenError::NotADirectory { .. } | OpenError::DiskFull { .. } | OpenError::Io { .. } => {
-            ErrorKind::Io
-        }
+        OpenError::DiskFull { .. } => ErrorKind::Full,
+        OpenError::Io { source, .. } if is_full(source) => ErrorKind::Full,
+        OpenError::NotADirectory { .. } | OpenError::Io { .. } => ErrorKind::Io,
         _ => ErrorKind::Damaged,
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 fn backup_kind(error: &ate_log::BackupError) -> ErrorKind {
@@ -340,6 +369,7 @@ fn backup_kind(error: &ate_log::BackupError) -> ErrorKind {
         | BackupError::Damaged { .. } => ErrorKind::Damaged,
         BackupError::NotABackup { .. } => ErrorKind::NotFound,
         BackupError::Locked { .. } => ErrorKind::Locked,
+        BackupError::DiskFull { .. } => ErrorKind::Full,
         BackupError::NewerFormat { .. } => ErrorKind::NewerSchema,
         BackupError::HoldsAStore { .. }
         | BackupError::Written { .. }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ate_chain::{ChainId, Clock, Committer, DirectoryEntry, Local};
+use ate_chain::{ChainId, Clock, Committer, DirectoryEntry, Local, Rest};
 use ate_crypto::{Hash, Identity, Random};
-use ate_log::{FileLog, Log};
+use ate_log::{DamagedRange, FileLog, Log};
 use ate_view::{Chain, ValueCache, WeakChain};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -14,6 +14,7 @@ use crate::chains::{Begun, Chains, Pressure};
 use crate::error::Error;
 use crate::maintenance::{Job, Maintenance, Next, Pacing, Work};
 use crate::rest::Listed;
+use crate::upkeep::UpkeepState;
 
 /// How soon chains are looked at again while more are open than may be idle: handles are dropped without a word.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -25,6 +26,8 @@ pub(crate) struct StoreInner {
     pub(crate) log: Arc<dyn Log>,
     /// The same log, if it is in files.
     pub(crate) files: Option<Arc<FileLog>>,
+    /// What is damaged, if the store was opened in spite of it.
+    pub(crate) damage: Option<Vec<DamagedRange>>,
     pub(crate) committer: Arc<Committer>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
@@ -35,6 +38,7 @@ pub(crate) struct StoreInner {
     /// Whether it was opened for writing, whatever became of the log since.
     pub(crate) is_writer: bool,
     pub(crate) maintenance: Maintenance,
+    pub(crate) upkeep: UpkeepState,
     /// Held by whoever lets idle chains go.
     pub(crate) evicting: Mutex<()>,
     pub(crate) notes: Mutex<Vec<String>>,
@@ -70,6 +74,7 @@ impl StoreInner {
             }
         };
         self.make_room();
+        self.erase_what_is_due(&chain);
         Ok(chain)
     }
 
@@ -79,7 +84,16 @@ impl StoreInner {
         })?;
         let chain = self.open_entry(&entry)?;
         self.make_room();
+        self.erase_what_is_due(&chain);
         Ok(chain)
+    }
+
+    /// A crash may have come between an erasure and its work.
+    fn erase_what_is_due(self: &Arc<Self>, chain: &Chain) {
+        let is_due = self.is_writer && chain.local().has_due_erasures();
+        if is_due && !self.maintenance.call(self, Job::Erase) {
+            self.finish_erasures();
+        }
     }
 
     /// The list of chains, with all that the log holds now.
@@ -174,6 +188,28 @@ impl StoreInner {
 
     fn load(&self, entry: &DirectoryEntry) -> Result<Chain, Error> {
         let (rest, names) = self.rest(entry.chain).unzip();
+        let is_rested = rest.is_some();
+        let mut chain = self.chain_at(entry, rest, names);
+        if self.damage.is_none() {
+            chain.local().load()?;
+        } else if let Err(error) = chain.local().load_proven() {
+            // A snapshot may rest on what is damaged now; the log may still prove a part.
+            if !is_rested {
+                return Err(error.into());
+            }
+            chain = self.chain_at(entry, None, None);
+            chain.local().load_proven()?;
+        }
+        Ok(chain)
+    }
+
+    /// A chain that is still to be loaded.
+    fn chain_at(
+        &self,
+        entry: &DirectoryEntry,
+        rest: Option<Rest>,
+        names: Option<Vec<u8>>,
+    ) -> Chain {
         let local = Local::at(&self.committer, entry.chain, rest);
         let chain = self.over(local, &entry.name);
         if let Some(names) = names
@@ -184,8 +220,7 @@ impl StoreInner {
                 entry.chain
             ));
         }
-        chain.local().load()?;
-        Ok(chain)
+        chain
     }
 
     /// Lets idle chains go if it is time: on the store's thread, or here if there is none or it falls behind.
@@ -205,6 +240,7 @@ impl StoreInner {
         for id in self.chains.surplus() {
             let mut bytes = 0;
             self.chains.let_go(&id, |chain| {
+                self.finish_erasures_of(chain);
                 // It comes back all the same without, only slower.
                 if self.keeps_rest() && chain.local().replay_bytes() > self.replay_bytes_max {
                     match self.put_to_rest(chain) {
@@ -238,6 +274,7 @@ impl StoreInner {
         if !self.log.writable() {
             return Ok(());
         }
+        self.finish_erasures();
         // A snapshot is a cache: that it could not be written takes nothing away, and memory has no use for one.
         if self.keeps_rest()
             && let Err(error) = self.put_all_to_rest()
@@ -262,6 +299,10 @@ impl Work for StoreInner {
                     self.note(format!("the list of chains was not written: {error}"));
                 }
             }
+            Job::Seal => return self.seal(pacing),
+            Job::Erase => return self.finish_erasures(),
+            Job::Compact => return self.compact_open(pacing),
+            Job::Scrub => return self.scrub_slowly(pacing),
         }
         Next::WhenCalled
     }

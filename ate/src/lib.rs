@@ -42,7 +42,9 @@ mod inner;
 mod keystore;
 mod maintenance;
 mod rest;
+mod salvage;
 mod store;
+mod upkeep;
 
 pub use ate_chain as chain;
 pub use ate_crypto as crypto;
@@ -59,7 +61,9 @@ pub use backup::{Backup, RestoreStep, RestoredStore, Standing, backup, restore};
 pub use builder::{CACHE_BYTES, IDLE_BYTES_MAX, OPEN_CHAINS_MAX, REPLAY_BYTES_MAX, StoreBuilder};
 pub use error::{Error, ErrorKind};
 pub use keystore::Keystore;
+pub use salvage::Missing;
 pub use store::{ChainInfo, Store, StoreInfo, Verified};
+pub use upkeep::{Upkeep, UpkeepCounts};
 
 /// The result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -19,6 +19,14 @@ pub(crate) enum Job {
     EvictIdle,
     /// Keeps the list of chains.
     KeepDirectory,
+    /// Seals segments that are full.
+    Seal,
+    /// Finishes erasures.
+    Erase,
+    /// Gives back what stands below horizons.
+    Compact,
+    /// Reads and checks everything.
+    Scrub,
 }
 
 /// When a job is to be done next.
@@ -70,6 +78,11 @@ impl Maintenance {
 
     /// Calls for a job, to be done soon; `false` if there is no thread to do it.
     pub(crate) fn call<W: Work>(&self, work: &Arc<W>, job: Job) -> bool {
+        self.call_in(work, job, Duration::ZERO)
+    }
+
+    /// Calls for a job, to be done after some time; `false` if there is no thread to do it.
+    pub(crate) fn call_in<W: Work>(&self, work: &Arc<W>, job: Job, time: Duration) -> bool {
         let Some(spawn) = &self.spawn else {
             return false;
         };
@@ -77,7 +90,7 @@ impl Maintenance {
         if state.stopping {
             return false;
         }
-        state.queue_at(job, Duration::ZERO);
+        state.queue_at(job, since_start() + time);
         self.desk.call.notify_one();
         if state.running {
             return true;
@@ -202,10 +215,6 @@ impl<'a> Pacing<'a> {
     }
 
     /// From here on at most so many bytes a second; 0 for no limit.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for jobs that read or write in bulk")
-    )]
     pub(crate) fn limit(&mut self, bytes_per_second: u64) {
         self.bytes_per_second = bytes_per_second;
         (self.began, self.bytes) = (since_start(), 0);

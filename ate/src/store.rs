@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use ate_chain::{ChainId, Depth, DirectoryEntry, Local, OpenError, Pending, Position, Proved};
 use ate_crypto::{Hash, Identity, KeyId};
-use ate_log::{FileLog, Location};
+use ate_log::{FileLog, Least, Location, Pace, Reclaimed, Scrubbed};
 use ate_view::Chain;
 
 use crate::builder::StoreBuilder;
 use crate::error::Error;
 use crate::inner::StoreInner;
+use crate::upkeep::UpkeepCounts;
 
 const FORMAT: u32 = 1;
 
 /// A directory, or memory, opened by this process: a log, the chains in it, and the identity that acts. Cheap to clone; the last clone closes it.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<StoreInner>,
+    pub(crate) inner: Arc<StoreInner>,
     _closer: Arc<Closer>,
 }
 
@@ -64,11 +65,14 @@ pub struct StoreInfo {
     pub commits: u64,
     /// Chains whose state is in memory, in use or idle.
     pub open_chains: usize,
+    /// What upkeep has done since the store was opened.
+    pub upkeep: UpkeepCounts,
 }
 
 impl Store {
     pub(crate) fn over(inner: StoreInner) -> Self {
         let inner = Arc::new(inner);
+        inner.begin_upkeep();
         Self {
             _closer: Arc::new(Closer(inner.clone())),
             inner,
@@ -165,10 +169,22 @@ impl Store {
         progress: impl FnMut(&Proved),
     ) -> Result<Verified, Error> {
         self.inner.log.refresh()?;
-        let (proved, position, root) = Local::verify(&*self.inner.log, *chain, depth, progress)?;
+        let verified = Local::verify(&*self.inner.log, *chain, depth, progress);
+        let (proved, position, root) = verified.map_err(|error| {
+            let at = match &error {
+                OpenError::Damaged { at, .. } | OpenError::Invalid { at, .. } => Some(*at),
+                _ => None,
+            };
+            // A gap shows behind the damage that made it.
+            let cause = at.and_then(|at| self.inner.explains(chain, Some(at)));
+            cause.unwrap_or_else(|| error.into())
+        })?;
         if let Some((rest, _)) = self.inner.rest(*chain)
             && rest.position() > position
         {
+            if let Some(cause) = self.inner.explains(chain, None) {
+                return Err(cause);
+            }
             return Err(OpenError::RolledBack {
                 chain: *chain,
                 found: position.0,
@@ -202,7 +218,46 @@ impl Store {
             syncs,
             commits,
             open_chains: self.inner.chains.open_count(),
+            upkeep: self.inner.upkeep.counts.lock().clone(),
         }
+    }
+
+    /// Finishes the erasures of a chain and gives back the contents below its horizon (`Chain::set_horizon`). Sealed files are written anew without them; what
+    /// stands in segments that are not sealed yet is sealed for it. Blocks the calling thread; commits and reads go on.
+    ///
+    /// # Errors
+    /// [`Error`]: nothing is half gone, and it can be called again.
+    pub fn compact(
+        &self,
+        chain: &Chain,
+        least: Least,
+        pace: &mut dyn Pace,
+    ) -> Result<Reclaimed, Error> {
+        self.inner.compact(chain.local(), least, pace)
+    }
+
+    /// Seals everything that was written so far: a new segment is begun, and the others are sorted by chain into files that never change. The store does that
+    /// by itself with segments that are full. Returns how many were sealed.
+    ///
+    /// # Errors
+    /// [`Error`]: a segment is sealed or it is not, and the log goes on.
+    pub fn seal(&self, pace: &mut dyn Pace) -> Result<u64, Error> {
+        self.inner.log.roll()?;
+        let mut sealed = 0;
+        while self.inner.log.seal(pace)? {
+            sealed += 1;
+        }
+        Ok(sealed)
+    }
+
+    /// Reads everything and checks every checksum. What was found stands in [`StoreInfo::upkeep`]. Blocks the calling thread; commits and reads go on.
+    /// [`Store::verify`] proves chains on top of that.
+    ///
+    /// # Errors
+    /// [`Error`] if the disk does not give what it has; damage is none.
+    pub fn scrub(&self, pace: &mut dyn Pace) -> Result<Scrubbed, Error> {
+        self.inner.log.refresh()?;
+        self.inner.scrub(pace)
     }
 
     /// Writes what is queued, puts the chains to rest and closes the log. Later writes are refused, reads go on: so it is for chains that outlive the last

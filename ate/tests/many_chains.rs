@@ -252,3 +252,47 @@ fn what_is_under_way_keeps_its_chain() -> Outcome {
     assert_eq!(view.position(), local.position());
     Ok(())
 }
+
+/// Waits for what the store's thread does by itself.
+fn wait_until(mut is_done: impl FnMut() -> bool) {
+    while !is_done() {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn the_thread_of_the_store_lets_chains_go_and_keeps_their_list() -> Outcome {
+    const NEW_CHAINS: usize = 1030;
+    let dir = tempfile::tempdir()?;
+    let store = Store::builder(dir.path())
+        .open_chains_max(16)
+        .open()
+        .wait()?;
+    for batch in (0..NEW_CHAINS).collect::<Vec<_>>().chunks(200) {
+        let mut answers = Vec::new();
+        for &number in batch {
+            let chain = store.chain(&name(number)).wait()?;
+            answers.push(chain.put("born", json(1)?).into_future());
+        }
+        for answer in answers {
+            answer.wait()?;
+        }
+    }
+    store.chain(&name(0)).wait()?;
+    wait_until(|| store.info().open_chains <= 16);
+    wait_until(|| dir.path().join("snapshot-directory").exists());
+
+    // The power goes: what a copy has, a store that was never closed has.
+    let crashed = tempfile::tempdir()?;
+    for file in std::fs::read_dir(dir.path())? {
+        let file = file?;
+        std::fs::copy(file.path(), crashed.path().join(file.file_name()))?;
+    }
+    let again = Store::open(crashed.path()).wait()?;
+    assert_eq!(again.notes(), Vec::<String>::new());
+    assert_eq!(again.chains()?, store.chains()?);
+    assert_eq!(again.chains()?.len(), NEW_CHAINS);
+    let chain = again.chain(&name(NEW_CHAINS - 1)).wait()?;
+    assert_eq!(chain.position().0, 2);
+    Ok(())
+}

@@ -74,7 +74,7 @@ impl FileLog {
                     self.discard(&pair_names(&self.tier.manifest(), &written))?;
                     return match error {
                         crate::sealed::SealError::Stopped => Ok(Reclaimed::default()),
-                        error => Err(seal_error(error)),
+                        error => Err(seal_error(error, &*self.storage)),
                     };
                 }
             }

@@ -2,6 +2,7 @@
 #![cfg(feature = "cli")]
 
 mod backup;
+mod damaged;
 mod demo;
 mod documents;
 mod help;

@@ -23,7 +23,8 @@ Start here:
   ate verify                                prove every signature, hash and root again
 
 Standard output carries data only; messages go to standard error.
-Exit codes: 0 done, 1 failed or not found, 2 usage, 3 damage found, 4 rejected or conflict, 5 unknown outcome."
+Exit codes: 0 done, 1 failed or not found, 2 usage, 3 damage found, 4 rejected or conflict, 5 unknown outcome,
+6 damaged, but what is proven was printed."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -85,11 +86,22 @@ Examples:
   ate ls universe settings/       those that begin with `settings/`
   ate ls universe --long          with version, type and size")]
     Ls(Ls),
-    /// Remove a record; its history stays
+    /// Remove a record; its history stays readable (see `erase`)
     #[command(after_help = "\
 Example:
   ate rm universe settings/theme")]
     Rm(Rm),
+    /// Destroy a record with all its versions and its name, for good
+    #[command(after_help = "\
+Example:
+  ate erase universe people/ann --yes
+
+Every content that the record ever had and its name are destroyed in this store, and no copy that follows the chain shows them
+any more. The chain stays provable: that a record existed, when it was written, how large it was and by whom stays visible.
+It cannot reach copies that do not follow the chain: backups, exports, whoever has read it. A solid-state disk or a file system
+with snapshots may keep old blocks until it needs their place: encrypt the disk if that matters. Who held the keys can still
+confirm a name that it guesses.")]
+    Erase(Erase),
     /// List the versions of one record
     #[command(after_help = "\
 Example:
@@ -128,7 +140,7 @@ Examples:
   ate verify universe --deep
 
 Every hash, rule, order and root is checked again from the files alone, and the signatures that cover them; with --deep
-every single signature. Damage is exit code 3, with its chain, position, file and offset.")]
+every single signature. Damage is exit code 3, with its chain, position, file and offset, and every damaged place of the log.")]
     Verify(Verify),
     /// Copy the store into another directory, also while another process writes it
     #[command(after_help = "\
@@ -223,6 +235,17 @@ pub(crate) struct Rm {
     pub(crate) chain: String,
     /// Name of the record
     pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Erase {
+    /// Chain to write to
+    pub(crate) chain: String,
+    /// Name of the record
+    pub(crate) name: String,
+    /// Yes, destroy it: nobody brings it back
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -51,11 +51,17 @@ pub(crate) fn run(place: &Place, args: &Log, out: &mut Output) -> Result<(), Fai
     }
     loop {
         while next < chain.position().0 {
-            let commit = chain.commit(next).map_err(fault)?;
-            show(&chain, &commit, out)?;
+            match chain.commit(next) {
+                Ok(commit) => show(&chain, &commit, out)?,
+                Err(error) => {
+                    let what = format_args!("the commit of position {}", next + 1);
+                    place.leave_out(what, fault(error))?;
+                }
+            }
             next += 1;
         }
-        if !args.follow {
+        // What does not end where it should cannot go on.
+        if !args.follow || place.partial().get() {
             return Ok(());
         }
         out.flush()?;
@@ -134,6 +140,8 @@ fn changed(event: &EventHead, chain: &Chain) -> Changed {
         Change::Create { key, .. } => ("create", Some(key)),
         Change::Update { key, .. } => ("update", Some(key)),
         Change::Remove { key, .. } => ("remove", Some(key)),
+        Change::Erase { key, .. } => ("erase", Some(key)),
+        Change::Horizon { .. } => ("horizon", None),
         Change::Introduce(_) => ("introduce key", None),
         Change::Grant(_) => ("grant", None),
         Change::Rotate(_) => ("rotate keys", None),

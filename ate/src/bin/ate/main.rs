@@ -20,6 +20,7 @@ mod log;
 mod output;
 mod passphrase;
 mod progress;
+mod salvage;
 mod store;
 mod verify;
 
@@ -60,13 +61,14 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let mut out = Output::new(cli.global.json);
     let place = Place::new(&cli.global);
-    match cli.command {
+    let result = match cli.command {
         None => info::next_step(&place, &mut out),
         Some(Command::Demo(args)) => demo::run(&args, &mut out),
         Some(Command::Put(args)) => documents::put(&place, &args, &mut out),
         Some(Command::Get(args)) => documents::get(&place, &args, &mut out),
         Some(Command::Ls(args)) => documents::ls(&place, &args, &mut out),
         Some(Command::Rm(args)) => documents::rm(&place, &args, &mut out),
+        Some(Command::Erase(args)) => documents::erase(&place, &args, &mut out),
         Some(Command::History(args)) => documents::history(&place, &args, &mut out),
         Some(Command::Import(args)) => import::run(&place, &args, &mut out),
         Some(Command::Export(args)) => export::run(&place, &args, &mut out),
@@ -81,6 +83,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
             clap_complete::generate(args.shell, &mut Cli::command(), "ate", &mut script);
             out.bytes(&script)
         }
-    }?;
-    out.flush()
+    };
+    // What was printed before a failure stays printed.
+    let flushed = out.flush();
+    place.ended(result.and(flushed))
 }
