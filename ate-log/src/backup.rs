@@ -52,11 +52,12 @@ use crate::{
     file_log::FileLog,
     location::Location,
     maintenance::Pace,
+    sealed::{MANIFEST_NAME, Manifest},
     storage::Storage,
 };
+pub(crate) use catalog::BACKUP_FILE;
 pub(crate) use destination::{Destination, Frozen};
 pub use error::BackupError;
-pub(crate) use catalog::BACKUP_FILE;
 pub(crate) use restore::RESTORE_FILE;
 pub use restore::{Restore, Restored, restore};
 use std::sync::Arc;
@@ -140,11 +141,13 @@ pub fn verify_backup(
             Err(source) => return Err(BackupError::io("open", &listed.name, source)),
         };
         let mut crc = 0;
-        copy::pieces(&*file, &listed.name, 0..listed.bytes, pace, &mut |_, bytes| {
+        let range = 0..listed.checked_bytes();
+        copy::pieces(&*file, &listed.name, range, pace, &mut |_, bytes| {
             crc = crc32c::crc32c_append(crc, bytes);
             Ok(())
         })?;
-        if crc != listed.crc {
+        let is_manifest = listed.name == MANIFEST_NAME;
+        if crc != listed.crc || is_manifest && Manifest::load(&view).is_err() {
             damaged.push(listed.name.clone());
         }
     }
