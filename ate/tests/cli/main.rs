@@ -9,4 +9,5 @@ mod identity;
 mod import;
 mod processes;
 mod support;
+mod upkeep;
 mod verify;

@@ -109,9 +109,10 @@ pub(crate) fn compact(place: &Place, args: &Compact, out: &mut Output) -> Result
 }
 
 fn seal(store: &Store, pace: &mut Paced) -> Result<(), Failure> {
-    store.seal(pace).map(drop).map_err(|error| {
-        fault(error).during("what was written last was not moved to sealed files")
-    })
+    store
+        .seal(pace)
+        .map(drop)
+        .map_err(|error| fault(error).during("what was written last was not moved to sealed files"))
 }
 
 /// Moves the horizon of a chain forward, if the command asks for one. It never goes back.
@@ -159,7 +160,7 @@ pub(crate) fn scrub(place: &Place, args: &Scrub, out: &mut Output) -> Result<(),
         out.object(&shown)?;
     } else {
         out.line(format_args!(
-            "checked {} in {}: {} whole, {} damaged",
+            "checked {} in {}: {} whole, damage in {}",
             Bytes(shown.bytes),
             plural(shown.segments, "segment"),
             plural(shown.frames, "frame"),
