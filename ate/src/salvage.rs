@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use ate_chain::{ChainId, Position};
-use ate_log::{Damage, DamagedRange, FrameKind, Location, ReadError};
+use ate_log::{Damage, DamagedRange, FrameKind, Location, ReadError, Scan};
 use ate_view::Chain;
 
 use crate::error::Error;
@@ -50,8 +50,9 @@ impl Store {
         }
         let mut commits = 0;
         let log = &self.0.log;
-        log.scan(log.start(), &mut |frame| {
-            if frame.stream == id.stream() && frame.kind == FrameKind::Commit {
+        let scan = Scan::from(log.start()).of(id.stream());
+        log.scan(scan, &mut |frame| {
+            if frame.kind == FrameKind::Commit {
                 commits = commits.max(frame.number + 1);
             }
             ControlFlow::Continue(())
@@ -71,12 +72,12 @@ impl Store {
 }
 
 impl StoreInner {
-    /// The damaged place that explains why a chain ends, or is broken, before `at`.
+    /// The damaged place that explains why a chain ends, or is broken, at `at` or before.
     pub(crate) fn explains(&self, chain: &ChainId, at: Option<Location>) -> Option<Error> {
         let ranges = self.damage.as_deref()?;
         let mut before = ranges
             .iter()
-            .filter(|range| at.is_none_or(|at| range.at < at));
+            .filter(|range| at.is_none_or(|at| range.at <= at));
         let is_own = |range: &&DamagedRange| {
             range
                 .frame

@@ -140,7 +140,7 @@ fn a_crash_on_a_full_disk_does_not_prevent_a_restart() {
         .open(Arc::new(storage.clone()))
         .expect("the reserve is for this");
     assert_eq!(shown(&store), before);
-    let refused = put(&store, 1000, 100_000).expect_err("there is no room");
+    let refused = put(&store, 1000, 300_000).expect_err("there is no room");
     assert_eq!(refused.kind(), ErrorKind::Full);
     storage.resize(20_000 * KIB);
     put(&store, 1000, 100_000).expect("there is room again");

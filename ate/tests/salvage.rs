@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ate::chain::ChainId;
-use ate::log::{FileLog, FrameKind, Image, Location, Log as _, MemStorage, StreamId};
+use ate::log::{FileLog, FrameKind, Image, Location, Log as _, MemStorage, Scan, StreamId};
 use ate::{Depth, ErrorKind, Json, Missing, Position, Store};
 use fault::World;
 
@@ -43,7 +43,7 @@ fn sample(world: &World) -> (Image, Vec<Known>) {
     let image = storage.image();
     let log = FileLog::open_reader(Arc::new(storage)).expect("undamaged");
     let mut frames = Vec::new();
-    log.scan(log.start(), &mut |frame| {
+    log.scan(Scan::from(log.start()), &mut |frame| {
         frames.push(Known {
             at: frame.at,
             bytes: frame.next.offset - frame.at.offset,
