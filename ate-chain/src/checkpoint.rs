@@ -42,13 +42,13 @@ impl Checkpoint {
     pub fn verify(
         note: &str,
         chain: &ChainId,
-        keys: &[Box<[u8]>],
+        keys: &[impl AsRef<[u8]>],
     ) -> Result<Self, CheckpointError> {
         let origin = Self::origin(chain);
         let verified = keys
             .iter()
             .filter_map(|key| {
-                NoteVerifier::from_bytes(key)
+                NoteVerifier::from_bytes(key.as_ref())
                     .ok()?
                     .verify_note(note, &origin)
                     .ok()

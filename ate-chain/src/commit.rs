@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use ate_crypto::merkle::{RootBuilder, leaf_hash};
-use ate_crypto::{Hash, sha256};
+use ate_crypto::{Hash, Part, sha256};
 
 use crate::codec::Reader;
 use crate::error::FormatError;
@@ -52,6 +52,29 @@ pub(crate) const COMMIT_HEAD_PARTS: u8 = PART_CONTENTS as u8;
 /// Parts of a proof frame that are heads to the log: all of it.
 pub(crate) const PROOF_HEAD_PARTS: u8 = 1;
 
+/// A content as the log gives it.
+pub(crate) enum Stored<'a> {
+    /// Its bytes.
+    Here(Cow<'a, [u8]>),
+    /// Nothing but its length: not looked at, or destroyed.
+    Absent {
+        /// Bytes that it has, or had.
+        bytes: u32,
+    },
+}
+
+impl Stored<'_> {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Here(bytes) => bytes.len() as u64,
+            Self::Absent { bytes } => (*bytes).into(),
+        }
+    }
+}
+
+/// A sealed part that is not in the log: event index and which of its parts.
+pub(crate) type MissingPart = (u32, Part);
+
 impl Commit<Unverified> {
     /// Decodes frame part 0.
     pub(crate) fn decode(chain: &ChainId, heads: &[u8]) -> Result<Self, FormatError> {
@@ -82,18 +105,19 @@ impl Commit<Unverified> {
         })
     }
 
-    /// Checks the events root and every body hash.
+    /// Checks the events root, that every body has its place, and, if asked to, every body hash.
     ///
-    /// `contents` yields, for each content that the heads announce, in event order, its length and, where bodies are checked, its bytes.
+    /// `content` yields the content parts in event order. The parts that were to be checked and are not there come back: whether they may be missing, the
+    /// chain says later.
     ///
     /// # Errors
     /// The check that failed.
     pub(crate) fn verify<'a>(
         self,
         metas: &[u8],
-        mut contents: impl FnMut() -> Option<(u32, Option<Cow<'a, [u8]>>)>,
+        mut content: impl FnMut() -> Option<Stored<'a>>,
         check_bodies: bool,
-    ) -> Result<Commit<Verified>, &'static str> {
+    ) -> Result<(Commit<Verified>, Vec<MissingPart>), &'static str> {
         #[cfg(ate_planted)]
         let check_bodies = check_bodies && !ate_crypto::planted("skip-body-hash");
         let mut root = RootBuilder::default();
@@ -104,33 +128,39 @@ impl Commit<Unverified> {
         if !is_root {
             return Err("events do not hash to the signed root");
         }
-        let mut metas = Reader::new(metas);
-        for event in &self.events {
+        let (mut metas, mut missing) = (Reader::new(metas), Vec::new());
+        for (event, index) in self.events.iter().zip(0..) {
             if let Some(meta) = &event.head.meta {
                 let bytes = metas
                     .take(meta.bytes as usize)
                     .map_err(|_| "a sealed name is missing")?;
                 if check_bodies && sha256(&[bytes]) != meta.hash {
-                    return Err("a sealed name does not match its signed hash");
+                    // An erased name was overwritten: the part that it stood in is kept for the sake of the others.
+                    if bytes.iter().any(|byte| *byte != 0) {
+                        return Err("a sealed name does not match its signed hash");
+                    }
+                    missing.push((index, Part::Meta));
                 }
             }
             if let Some(signed) = &event.head.content {
-                let (length, bytes) = contents().ok_or("a body is missing")?;
-                if length != signed.bytes {
-                    return Err("a body has another length than its signed one");
+                let stored = content().ok_or("a body is missing")?;
+                let holds = stored.bytes() == signed.bytes.into()
+                    && match &stored {
+                        Stored::Here(bytes) => !check_bodies || sha256(&[bytes]) == signed.hash,
+                        Stored::Absent { .. } => true,
+                    };
+                if !holds {
+                    return Err("a body does not match its signed hash");
                 }
-                if check_bodies {
-                    let bytes = bytes.ok_or("a body is missing")?;
-                    if sha256(&[&bytes]) != signed.hash {
-                        return Err("a body does not match its signed hash");
-                    }
+                if check_bodies && matches!(stored, Stored::Absent { .. }) {
+                    missing.push((index, Part::Content));
                 }
             }
         }
-        if !metas.is_empty() || contents().is_some() {
+        if !metas.is_empty() || content().is_some() {
             return Err("a body that no event announces");
         }
-        Ok(self.trust())
+        Ok((self.trust(), missing))
     }
 
     fn trust(self) -> Commit<Verified> {

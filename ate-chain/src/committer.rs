@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ate_crypto::{Hash, Random};
-use ate_log::Log;
+use ate_log::{Cursor, Log};
 use parking_lot::{Condvar, Mutex};
 
+use crate::common::Common;
+use crate::directory::DirectoryEntry;
 use crate::error::{Reject, SubmitError};
 use crate::ids::{ChainId, Position};
 use crate::local::Local;
@@ -88,6 +90,17 @@ pub struct Committer {
     is_poisoned: AtomicBool,
     rounds: AtomicU64,
     commits: AtomicU64,
+    /// Where the log stood when the committer was made.
+    from: Cursor,
+    born: Mutex<Born>,
+    common: Common,
+}
+
+/// Chains whose genesis this committer has written, until a [`Directory`](crate::Directory) takes them in.
+pub(crate) struct Born {
+    pub(crate) chains: Vec<DirectoryEntry>,
+    /// Every chain that was born before this place of the log is in the list, or was.
+    pub(crate) to: Cursor,
 }
 
 impl Committer {
@@ -100,7 +113,14 @@ impl Committer {
         spawn: Option<Box<dyn Spawn>>,
         store: [u8; 16],
     ) -> Arc<Self> {
+        let from = log.durable();
         Arc::new(Self {
+            from,
+            born: Mutex::new(Born {
+                chains: Vec::new(),
+                to: from,
+            }),
+            common: Common::default(),
             log,
             clock,
             random,
@@ -133,9 +153,25 @@ impl Committer {
         )
     }
 
+    /// Where the log stood when this committer was made: all behind it is its own work, if it writes.
+    pub(crate) fn from(&self) -> Cursor {
+        self.from
+    }
+
+    /// The chains that were begun since this was asked last, and the place before which none is missing.
+    pub(crate) fn take_born(&self) -> (Vec<DirectoryEntry>, Cursor) {
+        let mut born = self.born.lock();
+        (std::mem::take(&mut born.chains), born.to)
+    }
+
     /// The clock's time.
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    /// What its chains keep once.
+    pub(crate) fn common(&self) -> &Common {
+        &self.common
     }
 
     pub(crate) fn store(&self) -> &[u8; 16] {

@@ -11,7 +11,7 @@ use ate_crypto::{Hash, Identity, KeyId, NameKey, Random, ReadKey, Who};
 use crate::error::SealError;
 use crate::event::CONTENT_BYTES_MAX;
 use crate::head::EVENTS_MAX;
-use crate::ids::{CollectionTag, RecordKey, Ref, SchemaTag};
+use crate::ids::{CollectionTag, Position, RecordKey, Ref, SchemaTag};
 use crate::keyring::{Keyring, ScopeKeys};
 use crate::local::Local;
 use crate::policy::{ReadPolicy, WritePolicy};
@@ -80,6 +80,13 @@ pub(crate) enum Intent {
     Require {
         key: RecordKey,
         version: Ref,
+    },
+    Erase {
+        key: RecordKey,
+        supersedes: Ref,
+    },
+    Horizon {
+        position: Position,
     },
     Introduce(Who),
     Grant {
@@ -389,6 +396,16 @@ impl Draft {
         self.push(Intent::Remove { key, supersedes });
     }
 
+    /// Ends a record, if it lives, and destroys its name and all its contents so far. [`Local::finish_erasures`] has to follow the commit.
+    pub fn erase(&mut self, key: RecordKey, supersedes: Ref) {
+        self.push(Intent::Erase { key, supersedes });
+    }
+
+    /// Lets the chain drop contents that were superseded before `position`.
+    pub fn set_horizon(&mut self, position: Position) {
+        self.push(Intent::Horizon { position });
+    }
+
     /// Makes the commit depend on a record's version.
     pub fn require(&mut self, key: RecordKey, version: Ref) {
         self.push(Intent::Require { key, version });
@@ -442,7 +459,8 @@ impl Draft {
         let targets = |event: &DraftEvent| match &event.intent {
             Intent::Create { key, .. }
             | Intent::Update { key, .. }
-            | Intent::Remove { key, .. } => Some(*key),
+            | Intent::Remove { key, .. }
+            | Intent::Erase { key, .. } => Some(*key),
             _ => None,
         };
         self.events
@@ -495,7 +513,8 @@ impl Draft {
             match &mut event.intent {
                 Intent::Create { supersedes, .. }
                 | Intent::Update { supersedes, .. }
-                | Intent::Remove { supersedes, .. } => *supersedes = version,
+                | Intent::Remove { supersedes, .. }
+                | Intent::Erase { supersedes, .. } => *supersedes = version,
                 _ => {}
             }
         }

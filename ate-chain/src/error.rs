@@ -1,9 +1,9 @@
 //! What can go wrong, one enum per family of operations.
 
 use ate_crypto::{Hash, KeyId};
-use ate_log::Location;
+use ate_log::{AppendError, Location};
 
-use crate::ids::{ChainId, RecordKey, Ref, Version};
+use crate::ids::{ChainId, Position, RecordKey, Ref, Version};
 
 /// Bytes that are not the canonical encoding of anything known. Nothing is changed by a failed decode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -220,6 +220,26 @@ pub enum ReadError {
         /// Epoch.
         epoch: u32,
     },
+    /// The record was erased: names and contents from before are gone for good, wherever the chain is followed.
+    #[error("record {key} was erased, version {version} is gone")]
+    Erased {
+        /// Record.
+        key: RecordKey,
+        /// Version asked for.
+        version: Version,
+    },
+    /// The content was superseded before the chain's horizon and is not kept.
+    #[error(
+        "version {version} of record {key} was superseded before the horizon {horizon} and is gone"
+    )]
+    Dropped {
+        /// Record.
+        key: RecordKey,
+        /// Version asked for.
+        version: Version,
+        /// The chain's horizon.
+        horizon: Position,
+    },
     /// Stored bytes do not match what was signed.
     #[error("damaged at {at}: {why}")]
     Damaged {
@@ -231,6 +251,21 @@ pub enum ReadError {
     /// The log's error.
     #[error(transparent)]
     Log(#[from] ate_log::ReadError),
+}
+
+/// Why erased bodies could not be destroyed. They stay unreadable through the chain, and are tried again at the next call.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EraseError {
+    /// Where they stand could not be found out.
+    #[error("where the erased bodies stand cannot be read")]
+    Read(#[from] ReadError),
+    /// The log did not destroy them.
+    #[error("the log did not destroy the erased bodies")]
+    Log(#[from] AppendError),
+    /// What was kept at rest still holds names.
+    #[error("the chain's state at rest, which holds names, cannot be removed")]
+    Rest(#[source] AppendError),
 }
 
 /// Why a chain cannot be opened. Nothing is exposed, nothing is changed.

@@ -1,12 +1,14 @@
 //! Event heads: the signed, visible part of one change. Bytes: docs/format.md section 3.
 
+use std::sync::Arc;
+
 use ate_crypto::{
     Hash, KeyId, Suite, WHO_BYTES, WRAP_CT_BYTES, WRAP_SEALED_BYTES, Who, record_key,
 };
 
 use crate::codec::{Reader, put_bytes, put_varint};
 use crate::error::FormatError;
-use crate::ids::{CollectionTag, Epoch, RecordKey, Ref, SchemaTag};
+use crate::ids::{CollectionTag, Epoch, Position, RecordKey, Ref, SchemaTag};
 use crate::policy::{ReadPolicy, WritePolicy};
 
 /// Longest sealed meta in bytes: names are at most 1024 bytes.
@@ -45,7 +47,7 @@ pub struct Genesis {
     /// Key ids that may replace the root.
     pub recovery: Box<[KeyId]>,
     /// Note keys of the sequencers: Ed25519 ‖ ML-DSA-65.
-    pub note_keys: Box<[Box<[u8]>]>,
+    pub note_keys: Box<[Arc<[u8]>]>,
     /// Version of the rules in force.
     pub rule_version: u64,
     /// Suites that may appear.
@@ -130,6 +132,18 @@ pub enum Change {
         /// Version it must be at.
         version: Ref,
     },
+    /// The record ends, if it lives, and the bodies of all its versions so far are gone for good: names and contents. A tombstone stays.
+    Erase {
+        /// Record.
+        key: RecordKey,
+        /// Version ended, or the tombstone.
+        supersedes: Ref,
+    },
+    /// Contents that were superseded before a position need not be kept any longer.
+    Horizon {
+        /// Versions whose successor stands below it lose their content.
+        position: Position,
+    },
 }
 
 /// The signed, visible part of one change.
@@ -168,11 +182,13 @@ impl EventHead {
             Change::Genesis(_) => Some(RecordKey::ROOT),
             Change::Create { key, .. }
             | Change::Update { key, .. }
-            | Change::Remove { key, .. } => Some(key),
+            | Change::Remove { key, .. }
+            | Change::Erase { key, .. } => Some(key),
             Change::Introduce(_)
             | Change::Grant(_)
             | Change::Rotate(_)
-            | Change::Require { .. } => None,
+            | Change::Require { .. }
+            | Change::Horizon { .. } => None,
         }
     }
 
@@ -267,6 +283,17 @@ impl EventHead {
 }
 
 impl Change {
+    /// What stood before an event that creates, changes or ends a record: `Absent` if nothing did.
+    pub(crate) fn supersedes(&self) -> Ref {
+        match self {
+            Self::Create { supersedes, .. }
+            | Self::Update { supersedes, .. }
+            | Self::Remove { supersedes, .. }
+            | Self::Erase { supersedes, .. } => *supersedes,
+            _ => Ref::Absent,
+        }
+    }
+
     fn kind(&self) -> u8 {
         match self {
             Self::Genesis(_) => 0,
@@ -277,6 +304,8 @@ impl Change {
             Self::Grant(_) => 5,
             Self::Rotate(_) => 6,
             Self::Require { .. } => 7,
+            Self::Erase { .. } => 8,
+            Self::Horizon { .. } => 9,
         }
     }
 
@@ -289,7 +318,9 @@ impl Change {
             | Self::Introduce(_)
             | Self::Grant(_)
             | Self::Rotate(_)
-            | Self::Require { .. } => 0,
+            | Self::Require { .. }
+            | Self::Erase { .. }
+            | Self::Horizon { .. } => 0,
         }
     }
 
@@ -331,13 +362,18 @@ impl Change {
                 key,
                 supersedes: version,
             }
-            | Self::Require { key, version } => {
+            | Self::Require { key, version }
+            | Self::Erase {
+                key,
+                supersedes: version,
+            } => {
                 out.extend_from_slice(&key.0);
                 version.encode(out);
             }
             Self::Introduce(who) => out.extend_from_slice(&who.to_bytes()),
             Self::Grant(grant) => grant.encode(out),
             Self::Rotate(rotate) => rotate.encode(out),
+            Self::Horizon { position } => put_varint(out, position.0),
         }
     }
 
@@ -374,7 +410,14 @@ impl Change {
                 key: RecordKey(reader.array()?),
                 version: Ref::decode(reader)?,
             },
-            8..=15 => return Err(FormatError::Reserved { what: "event kind" }),
+            8 => Self::Erase {
+                key: RecordKey(reader.array()?),
+                supersedes: Ref::decode(reader)?,
+            },
+            9 => Self::Horizon {
+                position: Position(reader.varint()?),
+            },
+            10..=15 => return Err(FormatError::Reserved { what: "event kind" }),
             kind => {
                 return Err(FormatError::Unknown {
                     what: "event kind",

@@ -9,6 +9,8 @@ use ate_crypto::{
 
 use crate::codec::put_varint;
 use crate::commit::Event;
+use crate::common::Common;
+use crate::directory::DirectoryEntry;
 use crate::error::SealError;
 use crate::event::{CHAIN_NAME_BYTES_MAX, Change, EventHead, Genesis, Grant};
 use crate::head::{RULE_VERSION, Seen};
@@ -26,6 +28,7 @@ pub(crate) fn lane_of(store: &[u8; 16], author: &ate_crypto::KeyId) -> LaneId {
 /// A chain that exists in memory only, until its first commit writes this.
 pub(crate) struct Birth {
     pub(crate) chain: ChainId,
+    name: Box<str>,
     pub(crate) keyring: Arc<Keyring>,
     root: ScopeKeys,
     salt: Salt,
@@ -39,6 +42,7 @@ impl Birth {
         name: &str,
         identity: &Identity,
         store: &[u8; 16],
+        common: &Common,
         random: &dyn Random,
         author_time_ms: u64,
     ) -> Result<Self, SealError> {
@@ -59,7 +63,7 @@ impl Birth {
             name: name.into(),
             root: identity.who().clone(),
             recovery: Box::default(),
-            note_keys: Box::new([identity.note_keys().public_bytes().into()]),
+            note_keys: Box::new([common.note_key(&identity.note_keys().public_bytes())]),
             rule_version: RULE_VERSION,
             suites: Box::new([Suite::Hybrid1]),
         };
@@ -87,7 +91,8 @@ impl Birth {
         random.fill(&mut salt.0);
         let mut birth = Self {
             chain: ChainId::UNBORN,
-            keyring: Arc::new(Keyring::new(identity.clone())),
+            name: name.into(),
+            keyring: Arc::new(Keyring::new(identity.clone(), &common.seal_keys)),
             root,
             salt,
             events: vec![first, EventHead::of(Change::Grant(Box::new(grant)))],
@@ -104,6 +109,16 @@ impl Birth {
             birth.root.name.clone(),
         );
         Ok(birth)
+    }
+
+    /// The chain as a list of chains shows it.
+    pub(crate) fn entry(&self) -> DirectoryEntry {
+        let root = self.keyring.identity.id();
+        DirectoryEntry {
+            chain: self.chain,
+            name: self.name.clone(),
+            root,
+        }
     }
 
     /// The genesis commit, ready to be ordered. May be called again after a failed write.

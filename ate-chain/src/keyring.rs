@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ate_crypto::{Hash, Identity, LinkInfo, NameKey, ReadKey, WrapInfo};
 use parking_lot::RwLock;
 
-use crate::cache::SealKeys;
+use crate::cache::{SealKeyPool, SealKeys};
 use crate::error::ReadError;
 use crate::event::Change;
 use crate::ids::{ChainId, Epoch, RecordKey};
@@ -43,11 +43,11 @@ pub(crate) struct Keyring {
 }
 
 impl Keyring {
-    pub(crate) fn new(identity: Identity) -> Self {
+    pub(crate) fn new(identity: Identity, seal_keys: &Arc<SealKeyPool>) -> Self {
         Self {
             identity,
             held: RwLock::default(),
-            seal_keys: SealKeys::default(),
+            seal_keys: seal_keys.share(),
         }
     }
 

@@ -89,6 +89,21 @@ impl<K: Eq + Hash + Clone, V: Clone> Layered<K, V> {
         }
     }
 
+    /// Gives back the memory that pending changes took, if there are none.
+    pub(crate) fn shrink(&mut self) {
+        if self.changes.is_empty() {
+            self.pending = HashMap::new();
+            self.changes = VecDeque::new();
+        }
+    }
+
+    /// Replaces every confirmed value by an equal one.
+    pub(crate) fn renew(&mut self, renew: impl Fn(&V) -> V) {
+        self.confirmed
+            .values_mut()
+            .for_each(|value| *value = renew(value));
+    }
+
     /// Sets a confirmed value directly, while nothing is pending.
     pub(crate) fn set(&mut self, key: K, value: V) {
         debug_assert!(self.changes.is_empty(), "only a state at rest is loaded");

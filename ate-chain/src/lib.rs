@@ -64,17 +64,21 @@
 //! # Features
 //! None.
 
+mod bodies;
 mod cache;
 mod checkpoint;
 mod codec;
 mod commit;
 mod committer;
+mod common;
 mod directory;
 mod draft;
+mod erasure;
 mod error;
 mod event;
 mod genesis;
 mod head;
+mod history;
 mod ids;
 mod intern;
 mod keyring;
@@ -103,8 +107,9 @@ pub use checkpoint::Checkpoint;
 pub use committer::{Committed, Committer};
 pub use directory::{Directory, DirectoryEntry};
 pub use draft::{Author, CreateOptions, Draft, NAME_BYTES_MAX, Readers, parse_meta};
+pub use erasure::rest_name;
 pub use error::{
-    CheckpointError, FormatError, OpenError, ReadError, Reject, SealError, SubmitError,
+    CheckpointError, EraseError, FormatError, OpenError, ReadError, Reject, SealError, SubmitError,
 };
 pub use event::{
     BodyHash, CHAIN_NAME_BYTES_MAX, CONTENT_BYTES_MAX, Change, EventHead, Genesis, Grant,
@@ -114,6 +119,7 @@ pub use head::{
     CommitHead, EVENTS_MAX, FORMAT_VERSION, KeyCommitment, RULE_VERSION, Seen, chain_leaf,
     commit_id,
 };
+pub use history::{HistoryEntry, Kept};
 pub use ids::{
     ChainId, CollectionTag, Epoch, LaneId, Position, RecordKey, Ref, SchemaTag, Version,
 };
@@ -124,7 +130,7 @@ pub use pending::{Pending, Source};
 pub use policy::{POLICY_KEYS_MAX, ReadPolicy, WritePolicy};
 pub use ports::{Clock, Observer, Spawn};
 pub use proof::{BATCH_COMMITS_MAX, Proof, batch_leaf, commits_root};
-pub use read::{CommitInfo, HistoryEntry, Opened};
+pub use read::{CommitInfo, Opened};
 pub use replay::{Depth, Proved};
 pub use rest::{Rest, VERIFIER_VERSION};
 pub use rules::DEPTH_MAX;

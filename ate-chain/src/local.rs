@@ -1,7 +1,8 @@
 //! One chain in one store: its state behind a lock, its bodies in the log.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ate_crypto::{Hash, Identity, KeyId, Random};
 use ate_log::{Location, Log};
@@ -39,13 +40,18 @@ pub struct Local {
     pub(crate) log: Arc<dyn Log>,
     committer: Arc<Committer>,
     pub(crate) state: RwLock<State>,
-    pub(crate) observer: OnceLock<Arc<dyn Observer>>,
+    /// Locked after the state, never before.
+    pub(crate) observer: RwLock<Option<Arc<dyn Observer>>>,
     pub(crate) lanes: Mutex<HashMap<KeyId, OwnLane>>,
     pub(crate) birth: Option<Birth>,
     keyrings: Mutex<HashMap<KeyId, Arc<Keyring>>>,
     random: Arc<dyn Random>,
     /// How far the log is in the state. Locked after the state, never before.
     pub(crate) read_to: Mutex<ReadTo>,
+    /// Held while erased bodies are destroyed.
+    pub(crate) erasing: Mutex<()>,
+    /// An erasure has removed the state at rest.
+    pub(crate) rest_removed: AtomicBool,
 }
 
 /// A record as it stands now.
@@ -59,6 +65,8 @@ pub struct RecordInfo {
     pub version: Version,
     /// Whether it exists; a tombstone does not.
     pub live: bool,
+    /// Whether an erasure ended it: nothing of it can be read.
+    pub erased: bool,
     /// Schema of its content.
     pub schema: SchemaTag,
     /// Record above.
@@ -86,11 +94,13 @@ impl Local {
             random: committer.random().clone(),
             committer,
             state: RwLock::new(state),
-            observer: OnceLock::new(),
+            observer: RwLock::default(),
             lanes: Mutex::default(),
             birth,
             keyrings: Mutex::new(keyrings),
             read_to: Mutex::new(ReadTo::at(committer_start)),
+            erasing: Mutex::default(),
+            rest_removed: AtomicBool::new(false),
         })
     }
 
@@ -107,6 +117,7 @@ impl Local {
             name,
             identity,
             committer.store(),
+            committer.common(),
             &**committer.random(),
             committer.now_ms(),
         )?;
@@ -117,9 +128,9 @@ impl Local {
         ))
     }
 
-    /// Names who learns of confirmed commits from now on. Only the first call has an effect.
-    pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {
-        self.observer.set(observer).is_ok()
+    /// Names who learns of confirmed commits from now on, in the place of whoever was named before.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        *self.observer.write() = Some(observer);
     }
 
     /// The chain's id.
@@ -130,6 +141,17 @@ impl Local {
     /// The committer that writes this chain.
     pub fn committer(&self) -> &Arc<Committer> {
         &self.committer
+    }
+
+    /// Bytes of the chain's own frames that a load would replay: all since the last state at rest that was kept.
+    pub fn replay_bytes(&self) -> u64 {
+        self.read_to.lock().fresh_bytes
+    }
+
+    /// Notes that a state at rest was kept, and which bytes need no replay since: those that [`Local::replay_bytes`] gave *before* [`Local::at_rest`].
+    pub fn rested(&self, bytes: u64) {
+        let mut read_to = self.read_to.lock();
+        read_to.fresh_bytes = read_to.fresh_bytes.saturating_sub(bytes);
     }
 
     /// Whether the chain stands in the log: its first commit has been confirmed.
@@ -185,7 +207,10 @@ impl Local {
             .keyrings
             .lock()
             .entry(identity.id())
-            .or_insert_with(|| Arc::new(Keyring::new(identity.clone())))
+            .or_insert_with(|| {
+                let seal_keys = &self.committer.common().seal_keys;
+                Arc::new(Keyring::new(identity.clone(), seal_keys))
+            })
             .clone();
         Author {
             local: self.clone(),
@@ -321,6 +346,7 @@ fn info(state: &State, slot: Slot) -> RecordInfo {
             event: row.event.into(),
         },
         live: row.is(flag::LIVE),
+        erased: state.gone.erased_before(row, slot) == Some(row.seq.into()),
         schema: *state.schemas.value(row.schema),
         parent: state.parent_of(row),
         scope_head: row.is(flag::SCOPE),

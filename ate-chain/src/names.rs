@@ -25,6 +25,8 @@ pub struct FoundName<'a> {
     pub collection: &'a str,
     /// Name.
     pub name: &'a str,
+    /// Commit that brought it.
+    pub seq: u64,
 }
 
 impl Local {
@@ -74,7 +76,7 @@ impl Local {
     }
 
     /// The commit in these bytes, if it is number `seq` of the verified chain.
-    fn proved(&self, seq: u64, heads: &[u8]) -> Option<Commit<Unverified>> {
+    pub(crate) fn proved(&self, seq: u64, heads: &[u8]) -> Option<Commit<Unverified>> {
         let commit = Commit::decode(&self.chain_in(seq), heads).ok()?;
         let mut root = ate_crypto::merkle::RootBuilder::default();
         commit.events.iter().for_each(|event| root.push(event.hash));
@@ -117,6 +119,11 @@ impl Local {
                 .ok()
                 .filter(|sealed| sha256(&[sealed]) == meta.hash);
             let prefix = heads.get(event.start as usize..(event.start + event.prefix) as usize);
+            let slots = self.slots_of(event);
+            // After its bytes were looked at: nothing was destroyed before this was known.
+            if slots.is_some_and(|(.., erased)| erased.is_some_and(|before| seq < before)) {
+                continue;
+            }
             let (Some(sealed), Some(prefix)) = (sealed, prefix) else {
                 return Ok(closed);
             };
@@ -135,16 +142,13 @@ impl Local {
                     .ok()
                     .map(<[u8]>::to_vec)
             });
-            match opened
-                .as_deref()
-                .and_then(parse_meta)
-                .zip(self.slots_of(event))
-            {
-                Some(((collection, name), (slot, parent))) => visit(FoundName {
+            match opened.as_deref().and_then(parse_meta).zip(slots) {
+                Some(((collection, name), (slot, parent, _))) => visit(FoundName {
                     slot,
                     parent,
                     collection,
                     name,
+                    seq,
                 }),
                 None => closed += 1,
             }
@@ -152,11 +156,13 @@ impl Local {
         Ok(closed)
     }
 
-    fn slots_of(&self, event: &Event) -> Option<(Slot, Slot)> {
+    /// The rows of the record and of the one above, and the commit that erased the record last.
+    fn slots_of(&self, event: &Event) -> Option<(Slot, Slot, Option<u64>)> {
         let key: RecordKey = event.head.target()?;
         self.with_state(|state| {
             let slot = state.table.slot(&key)?;
-            Some((slot, state.table.row(slot).parent))
+            let row = state.table.row(slot);
+            Some((slot, row.parent, state.gone.erased_before(row, slot)))
         })
     }
 }

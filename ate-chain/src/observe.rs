@@ -33,6 +33,8 @@ pub struct RowChange {
     pub version: Version,
     /// Scope that a name in this event is sealed under.
     pub name_scope: RecordKey,
+    /// Number of the commit that erased the record last: names and contents from before it are gone.
+    pub erased_before: Option<u64>,
 }
 
 /// A commit that is verified, durable and part of the confirmed state.
@@ -154,6 +156,7 @@ impl RowChange {
                 event: row.event.into(),
             },
             name_scope,
+            erased_before: state.gone.erased_before(row, slot),
         }
     }
 }

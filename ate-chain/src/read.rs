@@ -5,17 +5,18 @@ use ate_crypto::{KeyId, Part, PartAt, PartContext, SealKey, sha256};
 use ate_log::Location;
 use std::sync::Arc;
 
+use crate::bodies::body_places;
 use crate::cache::SealKeyId;
 use crate::commit::Commit;
 use crate::draft::Author;
 use crate::error::ReadError;
 use crate::event::{Change, EventHead};
 use crate::head::{CommitHead, chain_leaf};
-use crate::ids::{ChainId, Epoch, Position, RecordKey, Ref, SchemaTag, Version};
+use crate::ids::{ChainId, Epoch, RecordKey, SchemaTag, Version};
 use crate::local::Local;
 use crate::observe::{ConfirmedCommit, RowChange, SealedName};
-use crate::state::CommitRow;
-use crate::table::flag;
+use crate::state::{CommitRow, State};
+use crate::table::{Row, Slot, flag};
 
 /// An opened body.
 #[derive(Debug)]
@@ -32,23 +33,6 @@ pub struct Opened {
     pub order_time_ms: u64,
     /// Plaintext.
     pub content: Vec<u8>,
-}
-
-/// One version of a record in its history.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HistoryEntry {
-    /// Where it was written.
-    pub version: Version,
-    /// Whether the record existed from then on.
-    pub live: bool,
-    /// Who wrote it.
-    pub author: KeyId,
-    /// The sequencer's time.
-    pub order_time_ms: u64,
-    /// Bytes of the sealed content.
-    pub content_bytes: u32,
-    /// The version before it.
-    pub supersedes: Ref,
 }
 
 /// A commit as its history shows it.
@@ -88,7 +72,8 @@ impl Local {
     /// Opens the newest content of a record.
     ///
     /// # Errors
-    /// [`ReadError::NotFound`] for a record that does not exist now, [`ReadError::Damaged`] if the stored bytes are not what was signed.
+    /// [`ReadError::NotFound`] for a record that does not exist now, [`ReadError::Erased`] if an erasure ended it, [`ReadError::Damaged`] if the stored bytes
+    /// are not what was signed.
     ///
     /// # Cost
     /// Two positioned reads, two hashes, one decryption: 2 to 3 µs for a record of 200 bytes in the page cache.
@@ -101,7 +86,7 @@ impl Local {
                 .ok_or(ReadError::NotFound { key: *key })?;
             let row = *state.table.row(slot);
             if !row.is(flag::LIVE) || !row.is(flag::CONTENT) {
-                return Err(ReadError::NotFound { key: *key });
+                return Err(ended(&state, &row, slot));
             }
             let commit = state.commits[row.seq as usize];
             (
@@ -147,7 +132,9 @@ impl Local {
             scope,
             epoch,
         };
-        let plaintext = self.open_sought(author, &sought)?;
+        let plaintext = self
+            .open_sought(author, &sought)
+            .map_err(|error| self.explain(key, version, error))?;
         Ok(Opened {
             version,
             schema,
@@ -349,116 +336,10 @@ impl Local {
         Ok(use_it(commit, heads.len() as u64, metas, contents))
     }
 
-    /// One event, proved through its commit.
-    pub(crate) fn event_at(&self, at: Version) -> Result<EventHead, ReadError> {
-        let info = self.commit_at(at.seq)?;
-        info.events
-            .into_iter()
-            .nth(at.event as usize)
-            .ok_or(ReadError::NotFound {
-                key: RecordKey::ROOT,
-            })
-    }
-
-    /// The versions of a record, newest first, down to its creation.
-    ///
-    /// # Errors
-    /// [`ReadError`]; a record that never existed is not found.
-    ///
-    /// # Cost
-    /// One commit read back for each version.
-    pub fn history(
-        &self,
-        key: &RecordKey,
-        mut visit: impl FnMut(&HistoryEntry) -> std::ops::ControlFlow<()>,
-    ) -> Result<(), ReadError> {
-        let mut at = self
-            .record(key)
-            .ok_or(ReadError::NotFound { key: *key })?
-            .version;
-        loop {
-            let info = self.commit_at(at.seq)?;
-            let event = info
-                .events
-                .get(at.event as usize)
-                .filter(|event| event.target() == Some(*key));
-            let event = event.ok_or(ReadError::NotFound { key: *key })?;
-            let (live, supersedes) = match &event.change {
-                Change::Create { supersedes, .. } | Change::Update { supersedes, .. } => {
-                    (true, *supersedes)
-                }
-                Change::Remove { supersedes, .. } => (false, *supersedes),
-                _ => (true, Ref::Absent),
-            };
-            let content_bytes = event.content.map_or(0, |content| content.bytes);
-            let entry = HistoryEntry {
-                version: at,
-                live,
-                author: info.head.author,
-                order_time_ms: info.order_time_ms,
-                content_bytes,
-                supersedes,
-            };
-            if visit(&entry).is_break() {
-                return Ok(());
-            }
-            at = match supersedes {
-                Ref::Absent => return Ok(()),
-                Ref::At(version) => version,
-                Ref::Lane { number, event } => Version {
-                    seq: self.lane_commit(&info.head, number, at.seq)?,
-                    event,
-                },
-            };
-        }
-    }
-
-    /// The newest commit below `end` that bears `number` in the lane of `head`.
-    fn lane_commit(&self, head: &CommitHead, number: u64, end: u64) -> Result<u64, ReadError> {
-        self.with_state(|state| {
-            let (author, lane) = (
-                state.authors.find(&head.author)?,
-                state.lane_ids.find(&head.lane)?,
-            );
-            state
-                .commits
-                .get(..end as usize)?
-                .iter()
-                .rposition(|row| row.author == author && row.lane == lane && row.number == number)
-        })
-        .map(|seq| seq as u64)
-        .ok_or(ReadError::NotFound {
-            key: RecordKey::ROOT,
-        })
-    }
-
-    /// The version of a record that stood at `position`; `None` if it did not exist then.
-    ///
-    /// # Errors
-    /// As [`Local::history`].
-    pub fn version_at(
-        &self,
-        key: &RecordKey,
-        position: Position,
-    ) -> Result<Option<Version>, ReadError> {
-        let mut found = None;
-        match self.history(key, |entry| {
-            if entry.version.seq >= position.0 {
-                return std::ops::ControlFlow::Continue(());
-            }
-            found = entry.live.then_some(entry.version);
-            std::ops::ControlFlow::Break(())
-        }) {
-            Ok(()) => Ok(found),
-            Err(ReadError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Opens the content of a given version of a record.
     ///
     /// # Errors
-    /// As [`Local::open_content`].
+    /// As [`Local::open_content`]; [`ReadError::Erased`] and [`ReadError::Dropped`] also while the bytes are still there.
     ///
     /// # Cost
     /// The whole commit is read back and hashed, and its key is found by trying the scopes that it names.
@@ -474,21 +355,18 @@ impl Local {
             .get(version.event as usize)
             .filter(|event| event.target() == Some(*key))
             .ok_or(ReadError::NotFound { key: *key })?;
+        if event.content.is_some() || matches!(event.change, Change::Erase { .. }) {
+            self.check_kept(key, version)?;
+        }
         let schema = match &event.change {
             Change::Create { schema, .. } | Change::Update { schema, .. } => *schema,
             _ => return Err(ReadError::NotFound { key: *key }),
         };
-        event.content.ok_or(ReadError::NotFound { key: *key })?;
-        let (row, crc) = (
-            self.with_state(|state| state.commits[version.seq as usize]),
-            4,
-        );
-        let before: u32 = info.events[..version.event as usize]
-            .iter()
-            .filter_map(|event| event.content)
-            .map(|content| ate_log::body_bytes_in_frame(content.bytes) + crc)
-            .sum();
-        let offset = row.heads + row.heads_bytes + crc + info.meta_bytes as u32 + crc + before;
+        let row = self.with_state(|state| state.commits[version.seq as usize]);
+        let places = body_places(&row, info.events.iter());
+        let content = places[version.event as usize]
+            .content
+            .ok_or(ReadError::NotFound { key: *key })?;
         let mut prefix = Vec::new();
         event.encode_prefix(event.meta.is_some(), true, &mut prefix);
         // The chain does not say which of a commit's scopes an older version was sealed under: a key that is missing explains more than one that does
@@ -501,10 +379,7 @@ impl Local {
                 prefix: prefix.clone(),
                 commit: row,
                 author: info.head.author,
-                content: Location {
-                    file: row.file,
-                    offset,
-                },
+                content: content.at,
                 scope: commitment.scope,
                 epoch: commitment.epoch,
             };
@@ -524,7 +399,7 @@ impl Local {
                 Err(error) => last = error,
             }
         }
-        Err(missing.unwrap_or(last))
+        Err(self.explain(key, version, missing.unwrap_or(last)))
     }
 
     /// Opens the names in a confirmed commit, with keys that are held already, and shows each with its change. Names whose key is not held are counted.
@@ -541,6 +416,10 @@ impl Local {
         let (mut closed, mut ad) = (0, Vec::new());
         let (chain, writer) = (self.chain_in(commit.seq()), commit.author());
         for name in commit.names() {
+            // Of an erased name zeros are left: it is not one that somebody else could open.
+            if name.sealed.iter().all(|byte| *byte == 0) {
+                continue;
+            }
             let change = &commit.changes()[name.change];
             let scope = change.name_scope;
             let at = prepared
@@ -572,6 +451,20 @@ impl Local {
             }
         }
         closed
+    }
+}
+
+/// Why a record without content has none: it ended, by whatever means, or never had any.
+fn ended(state: &State, row: &Row, slot: Slot) -> ReadError {
+    let version = Version {
+        seq: row.seq.into(),
+        event: row.event.into(),
+    };
+    if state.gone.erased_before(row, slot) == Some(version.seq) {
+        let key = row.key;
+        ReadError::Erased { key, version }
+    } else {
+        ReadError::NotFound { key: row.key }
     }
 }
 

@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use ate_crypto::{Hash, KeyId, Signature, Who};
+use ate_crypto::{Hash, KeyId, Part, Signature, Who};
 use ate_log::{Cursor, Frame, FrameKind, Location, Log, PartBytes, Placed, Scan};
 
-use crate::commit::{Commit, PART_CONTENTS, PART_HEADS, PART_METAS, Verified};
+use crate::commit::{Commit, MissingPart, PART_CONTENTS, PART_HEADS, PART_METAS, Stored, Verified};
 use crate::committer::{Committer, apply};
 use crate::error::{OpenError, ReadError};
 use crate::event::Change;
@@ -21,6 +21,9 @@ use crate::local::Local;
 use crate::proof::{Proof, verify_batch};
 use crate::rest::Rest;
 use crate::state::State;
+use missing::Missing;
+
+mod missing;
 
 /// How much a load proves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +48,8 @@ pub struct Proved {
     pub bodies: u64,
     /// Bytes of those bodies, sealed.
     pub body_bytes: u64,
+    /// Bodies that are not there, as the chain allows: erased, or dropped below its horizon.
+    pub erased: u64,
     /// Hybrid signatures verified.
     pub signatures: u64,
     /// Proof frames covered by those signatures.
@@ -67,11 +72,24 @@ pub(crate) struct ReadTo {
     pub(crate) cursor: Cursor,
     /// A proof that was verified, with the commits it names that have not come. A torn end of the log leaves one behind.
     open: Option<Open>,
+    /// Bytes of the chain's own frames in the state that no kept state at rest holds.
+    pub(crate) fresh_bytes: u64,
 }
 
 impl ReadTo {
     pub(crate) fn at(cursor: Cursor) -> Self {
-        Self { cursor, open: None }
+        Self {
+            cursor,
+            open: None,
+            fresh_bytes: 0,
+        }
+    }
+
+    /// Moves on behind frames of the chain that this process wrote: whole batches.
+    pub(crate) fn pass(&mut self, next: Cursor, bytes: u64) {
+        self.cursor = next;
+        self.open = None;
+        self.fresh_bytes += bytes;
     }
 
     /// Whether a proof before the place covers commits after it.
@@ -114,6 +132,8 @@ pub(crate) struct Replay<'a> {
     /// A signature did not hold: nothing since the last one that did may be believed.
     forged: bool,
     pub(crate) proved: Proved,
+    /// Bodies that were not there.
+    missing: Missing,
     progress: &'a mut dyn FnMut(&Proved),
 }
 
@@ -134,6 +154,7 @@ impl<'a> Replay<'a> {
             runs: HashMap::new(),
             first: None,
             proved: Proved::default(),
+            missing: Missing::default(),
             progress,
         }
     }
@@ -242,7 +263,12 @@ impl<'a> Replay<'a> {
         confirm: &mut Take<'_>,
     ) -> Result<(), OpenError> {
         let seq = state.next_seq();
-        let (commit, heads, metas) = self.verified(state, frame)?;
+        let Parted {
+            commit,
+            heads,
+            metas,
+            missing,
+        } = self.verified(state, frame)?;
         if seq == 0 {
             self.genesis(state, &commit, frame.at)?;
         }
@@ -270,7 +296,8 @@ impl<'a> Replay<'a> {
         if let Some(open) = &mut self.open {
             open.commits.next();
         }
-        self.count(&commit);
+        self.count(&commit, &missing);
+        self.missing.take_in(&commit, seq, frame.at, &missing);
         confirm(state, commit, heads, metas, &placed);
         (self.progress)(&self.proved);
         Ok(())
@@ -308,44 +335,48 @@ impl<'a> Replay<'a> {
         let (mut parts, mut failed) = (frame.parts().skip(PART_CONTENTS), None);
         let contents = || {
             let (at, part) = parts.next()?;
-            let bytes = self.body(at, part, check_bodies);
-            Some((
-                part.len(),
-                bytes.unwrap_or_else(|error| {
-                    failed = Some(error);
-                    None
-                }),
-            ))
+            let stored = self.body(at, part, check_bodies);
+            Some(stored.unwrap_or_else(|error| {
+                failed = Some(error);
+                Stored::Absent { bytes: part.len() }
+            }))
         };
         let verified = commit.verify(metas, contents, check_bodies);
-        match (failed, verified) {
-            // What the disk said explains more than that a body is missing.
-            (Some(error), _) => Err(error.into()),
-            (None, verified) => Ok((verified.map_err(damaged)?, heads, metas)),
+        // What the disk said explains more than that a body is missing.
+        if let Some(error) = failed {
+            return Err(error.into());
         }
+        let (commit, missing) = verified.map_err(damaged)?;
+        Ok(Parted {
+            commit,
+            heads,
+            metas,
+            missing,
+        })
     }
 
-    /// The bytes of a content, if bodies are checked and it is there.
+    /// A content as far as it is needed: its bytes, where bodies are checked and it is there.
     fn body<'f>(
         &self,
         at: Location,
         part: PartBytes<'f>,
         check_bodies: bool,
-    ) -> Result<Option<Cow<'f, [u8]>>, ate_log::ReadError> {
+    ) -> Result<Stored<'f>, ate_log::ReadError> {
+        let bytes = part.len();
         match part {
-            _ if !check_bodies => Ok(None),
-            PartBytes::Here(bytes) => Ok(Some(Cow::Borrowed(bytes))),
+            _ if !check_bodies => Ok(Stored::Absent { bytes }),
+            PartBytes::Here(bytes) => Ok(Stored::Here(Cow::Borrowed(bytes))),
             PartBytes::NotRead { bytes } => {
                 let mut body = vec![0; bytes as usize];
                 self.log.read_body(at, &mut body)?;
-                Ok(Some(Cow::Owned(body)))
+                Ok(Stored::Here(Cow::Owned(body)))
             }
-            _ => Ok(None),
+            _ => Ok(Stored::Absent { bytes }),
         }
     }
 
     /// Adds a commit that was judged to what was proved.
-    fn count(&mut self, commit: &Commit<Verified>) {
+    fn count(&mut self, commit: &Commit<Verified>, missing: &[MissingPart]) {
         self.proved.commits += 1;
         self.proved.events += commit.events.len() as u64;
         if self.depth == Depth::Heads {
@@ -359,6 +390,15 @@ impl<'a> Replay<'a> {
         for body in bodies {
             self.proved.bodies += 1;
             self.proved.body_bytes += u64::from(body.bytes);
+        }
+        for (index, part) in missing {
+            let head = &commit.events[*index as usize].head;
+            let body = match part {
+                Part::Meta => head.meta,
+                _ => head.content,
+            };
+            self.proved.bodies -= 1;
+            self.proved.body_bytes -= body.map_or(0, |body| u64::from(body.bytes));
         }
     }
 
@@ -403,6 +443,22 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// Every body that was missing may be, as the chain stands at the end of the pass.
+    fn settle(&mut self, state: &State) -> Result<(), OpenError> {
+        match self.missing.settle(state) {
+            Ok(count) => {
+                self.proved.erased += count;
+                Ok(())
+            }
+            Err((seq, at)) => Err(OpenError::Damaged {
+                chain: self.chain,
+                seq,
+                at,
+                why: "a body is missing that nothing erased",
+            }),
+        }
+    }
+
     fn damaged(&self, state: &State, at: Location, why: &'static str) -> OpenError {
         OpenError::Damaged {
             chain: self.chain,
@@ -428,7 +484,7 @@ pub(crate) fn replay(
 ) -> Result<Stretch, OpenError> {
     let stream = state.chain.stream();
     let mut replay = Replay::new(log, state.chain, depth, from.open, progress);
-    let (mut failed, mut good) = (None, from.cursor);
+    let (mut failed, mut good, mut fresh_bytes) = (None, from.cursor, from.fresh_bytes);
     let mut scan = Scan::from(from.cursor).of(stream);
     if depth != Depth::Heads {
         scan = scan.with_bodies();
@@ -439,6 +495,7 @@ pub(crate) fn replay(
             return ControlFlow::Break(());
         }
         good = frame.next;
+        fresh_bytes += frame_bytes(frame.at, frame.next);
         if enough(state) {
             return ControlFlow::Break(());
         }
@@ -455,11 +512,13 @@ pub(crate) fn replay(
         Some(error) if replay.forged => Err(error),
         failed => {
             replay.verify_all(state)?;
+            let failed = failed.or_else(|| replay.settle(state).err());
             Ok(Stretch {
                 proved: replay.proved,
                 to: ReadTo {
                     cursor,
                     open: replay.open,
+                    fresh_bytes,
                 },
                 failed,
             })
@@ -467,8 +526,19 @@ pub(crate) fn replay(
     }
 }
 
-/// A commit whose hashes hold, with frame parts 0 and 1.
-type Parted<'f> = (Commit<Verified>, &'f [u8], &'f [u8]);
+/// A commit whose hashes hold, with frame parts 0 and 1 and what is not there.
+struct Parted<'f> {
+    commit: Commit<Verified>,
+    heads: &'f [u8],
+    metas: &'f [u8],
+    missing: Vec<MissingPart>,
+}
+
+/// Bytes of a frame. One never spans segments.
+pub(crate) fn frame_bytes(at: Location, next: Location) -> u64 {
+    debug_assert_eq!(at.file, next.file, "a frame stands in one segment");
+    u64::from(next.offset.saturating_sub(at.offset))
+}
 
 /// A commit that was judged, until its signature is verified.
 struct Held {
@@ -544,6 +614,7 @@ impl Local {
         )?;
         *self.read_to.lock() = stretch.to;
         let confirmed = state.confirmed();
+        state.shrink(self.committer().common());
         drop(state);
         match stretch.failed {
             failed if confirmed > 0 => Ok(failed),
@@ -594,6 +665,7 @@ impl Local {
                 ReadTo {
                     cursor: read_to.cursor,
                     open: read_to.open.clone(),
+                    fresh_bytes: read_to.fresh_bytes,
                 }
             };
             let (mut held, held_bytes) = (Vec::new(), Cell::new(0));

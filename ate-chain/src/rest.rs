@@ -10,19 +10,21 @@ use ate_crypto::{Hash, KeyId, Salt, Who};
 use ate_log::{Cursor, Location};
 
 use crate::codec::{Reader, put_bytes, put_varint};
+use crate::erasure::Gone;
 use crate::error::FormatError;
 use crate::event::{Change, EventHead};
 use crate::head::{RULE_VERSION, Seen};
 use crate::ids::{ChainId, CollectionTag, LaneId, Position, RecordKey, SchemaTag, Version};
 use crate::intern::Interner;
+use crate::layered::Layered;
 use crate::local::Local;
 use crate::policy::WritePolicy;
 use crate::scope::{EpochFacts, GrantFacts, Scope};
 use crate::state::{CommitRow, Lane, LaneBook, State};
-use crate::table::{Row, Table, flag};
+use crate::table::{Row, Slot, Table, flag};
 
 /// Version of this layout and of the verification behind it: a state from another version is rebuilt.
-pub const VERIFIER_VERSION: u32 = 1;
+pub const VERIFIER_VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"ATErest1";
 const ROW_BYTES: usize = 16 + 32 + 6 * 4 + 2 + 2 + 4 + 2 + 2 + 4 + 4;
 const COMMIT_BYTES: usize = 32 + 8 + 8 + 6 * 4;
@@ -86,6 +88,7 @@ impl Rest {
         state.tree = tree(&mut reader)?.ok_or_else(|| misfit.clone())?;
         interned(&mut state, &mut reader)?.ok_or_else(|| misfit.clone())?;
         layered(&mut state, &mut reader)?;
+        state.gone = gone(&mut reader)?;
         reader.finish()?;
         let whole = state.confirmed() == size
             && state.tree.len() == size
@@ -162,6 +165,7 @@ fn encode(state: &State, cursor: Cursor, out: &mut Vec<u8>) {
     }
     encode_interned(state, out);
     encode_layered(state, out);
+    encode_gone(&state.gone, out);
 }
 
 fn encode_row(row: &Row, out: &mut Vec<u8>) {
@@ -380,19 +384,25 @@ fn interned(state: &mut State, reader: &mut Reader<'_>) -> Result<Option<()>, Fo
     Ok(fill())
 }
 
+/// Entries in the order of their keys, so that one state has one snapshot.
+fn ordered<K: Eq + std::hash::Hash + Ord + Clone, V: Clone>(map: &Layered<K, V>) -> Vec<(&K, &V)> {
+    let mut entries: Vec<_> = map.iter_confirmed().collect();
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    entries
+}
+
 fn encode_layered(state: &State, out: &mut Vec<u8>) {
     put_varint(out, state.keys.iter_confirmed().count() as u64);
-    state
-        .keys
-        .iter_confirmed()
+    ordered(&state.keys)
+        .into_iter()
         .for_each(|(_, who)| out.extend_from_slice(who.as_bytes()));
     put_varint(out, state.scopes.iter_confirmed().count() as u64);
-    for (key, scope) in state.scopes.iter_confirmed() {
+    for (key, scope) in ordered(&state.scopes) {
         out.extend_from_slice(&key.0);
         encode_scope(scope, out);
     }
     put_varint(out, state.lanes.iter_confirmed().count() as u64);
-    for ((author, id), lane) in state.lanes.iter_confirmed() {
+    for ((author, id), lane) in ordered(&state.lanes) {
         out.extend_from_slice(&author.0);
         out.extend_from_slice(&id.0);
         [lane.last, lane.seq, lane.seen.size]
@@ -401,7 +411,7 @@ fn encode_layered(state: &State, out: &mut Vec<u8>) {
         out.extend_from_slice(&lane.seen.root.0);
     }
     put_varint(out, state.lane_books.iter_confirmed().count() as u64);
-    for (author, book) in state.lane_books.iter_confirmed() {
+    for (author, book) in ordered(&state.lane_books) {
         out.extend_from_slice(&author.0);
         put_varint(out, book.dropped_at);
         put_varint(out, book.lanes.len() as u64);
@@ -445,6 +455,36 @@ fn layered(state: &mut State, reader: &mut Reader<'_>) -> Result<(), FormatError
             .set(author, Arc::new(LaneBook { lanes, dropped_at }));
     }
     Ok(())
+}
+
+fn encode_gone(gone: &Gone, out: &mut Vec<u8>) {
+    put_varint(out, gone.horizon.0);
+    put_varint(out, gone.erased.len() as u64);
+    for (slot, before) in &gone.erased {
+        out.extend_from_slice(&slot.to_le_bytes());
+        out.extend_from_slice(&before.to_le_bytes());
+    }
+    put_varint(out, gone.due.len() as u64);
+    gone.due
+        .iter()
+        .for_each(|slot| out.extend_from_slice(&slot.to_le_bytes()));
+}
+
+fn gone(reader: &mut Reader<'_>) -> Result<Gone, FormatError> {
+    let horizon = Position(reader.varint()?);
+    let erased = |bytes| {
+        let mut fields = Fields(bytes);
+        (fields.u32(), fields.u64())
+    };
+    let erased = entries(reader, 12)?.map(erased).collect();
+    let due = entries(reader, 4)?
+        .map(|bytes| Fields(bytes).u32())
+        .collect();
+    Ok(Gone {
+        horizon,
+        erased,
+        due,
+    })
 }
 
 fn encode_scope(scope: &Scope, out: &mut Vec<u8>) {
@@ -545,10 +585,22 @@ fn references_hold(state: &State) -> bool {
             && (row.lane as usize) < state.lane_ids.values().len()
     };
     let scope_holds = |scope: &Scope| scope.epochs.len() as u64 == u64::from(scope.epoch);
+    let (gone, rows) = (&state.gone, state.table.rows());
+    let erased_holds = |(slot, before): (&Slot, &u64)| {
+        rows.get(*slot as usize)
+            .is_some_and(|row| row.is(flag::ERASED) && *before <= row.seq.into())
+    };
+    // As many rows say that they were erased as are listed.
+    let flagged = rows.iter().filter(|row| row.is(flag::ERASED)).count();
+    let gone_holds = gone.horizon.0 <= commits as u64
+        && gone.erased.len() == flagged
+        && gone.erased.iter().all(erased_holds)
+        && gone.due.iter().all(|slot| gone.erased.contains_key(slot));
     state
         .scopes
         .iter_confirmed()
         .all(|(_, scope)| scope_holds(scope))
+        && gone_holds
         && state.table.rows().iter().all(row_holds)
         && state.commits.iter().all(commit_holds)
         && state

@@ -12,12 +12,13 @@ use places::Place;
 use crate::commit::{Commit, Event, Verified};
 use crate::error::Reject;
 use crate::event::Genesis;
-use crate::ids::{CollectionTag, Epoch, LaneId, RecordKey, SchemaTag};
+use crate::ids::{CollectionTag, Epoch, LaneId, Position, RecordKey, SchemaTag};
 use crate::policy::WritePolicy;
 use crate::scope::Scope;
 use crate::state::{LaneBook, State};
 use crate::table::KeyMap;
 
+mod erasure;
 mod genesis;
 mod lanes;
 mod places;
@@ -46,6 +47,8 @@ pub(crate) struct PendingRow {
     pub(crate) content_bytes: u32,
     /// Scope that a name in this event is sealed under.
     pub(crate) above: RecordKey,
+    /// The event erases the bodies of all versions before it.
+    pub(crate) erases: bool,
 }
 
 impl PendingRow {
@@ -66,6 +69,7 @@ impl PendingRow {
             content_start: 0,
             content_bytes: 0,
             above: RecordKey::ROOT,
+            erases: false,
         }
     }
 }
@@ -81,6 +85,8 @@ pub(crate) struct Effects {
     /// The author's least recently used lane, forgotten in favour of a new one.
     pub(crate) dropped_lane: Option<LaneId>,
     pub(crate) authority_changed: bool,
+    /// The position that contents superseded before it need not be kept for.
+    pub(crate) horizon: Option<Position>,
 }
 
 /// A record that the commit changes.

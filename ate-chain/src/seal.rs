@@ -413,6 +413,8 @@ impl<'a> Sealer<'a> {
                 },
             ),
             Intent::Remove { key, supersedes } => (false, Change::Remove { key, supersedes }),
+            Intent::Erase { key, supersedes } => (false, Change::Erase { key, supersedes }),
+            Intent::Horizon { position } => (false, Change::Horizon { position }),
             Intent::Require { key, version } => (false, Change::Require { key, version }),
             Intent::Introduce(who) => (false, Change::Introduce(who)),
             Intent::Grant { scope, to } => {

@@ -10,11 +10,14 @@ use ate_crypto::merkle::Tree;
 use ate_crypto::{Hash, KeyId, Salt, Who};
 use ate_log::Placed;
 
+use crate::bodies::CRC_BYTES;
 use crate::commit::{Commit, Verified};
+use crate::common::Common;
+use crate::erasure::Gone;
 use crate::error::Reject;
 use crate::event::Genesis;
 use crate::head::{Seen, chain_leaf};
-use crate::ids::{ChainId, CollectionTag, Epoch, LaneId, RecordKey, SchemaTag, Version};
+use crate::ids::{ChainId, CollectionTag, Epoch, LaneId, Position, RecordKey, SchemaTag, Version};
 use crate::intern::Interner;
 use crate::layered::Layered;
 use crate::policy::WritePolicy;
@@ -68,6 +71,7 @@ pub(crate) struct PendingCommit {
     pub(crate) author: KeyId,
     pub(crate) lane: LaneId,
     pub(crate) rows: Vec<(RecordKey, PendingRow)>,
+    pub(crate) horizon: Option<Position>,
 }
 
 /// A record as found: confirmed, or in a pending commit.
@@ -99,6 +103,8 @@ pub(crate) struct State {
     pub(crate) lanes: Layered<(KeyId, LaneId), Lane>,
     pub(crate) lane_books: Layered<KeyId, Arc<LaneBook>>,
     pub(crate) live: u64,
+    /// Bodies that need not be there any more.
+    pub(crate) gone: Gone,
     /// The parent looked up last. Rows never move.
     last_parent: (RecordKey, Slot),
 }
@@ -132,6 +138,7 @@ impl State {
             lanes: Layered::default(),
             lane_books: Layered::default(),
             live: 0,
+            gone: Gone::default(),
             last_parent: (RecordKey::ROOT, 0),
         }
     }
@@ -167,6 +174,15 @@ impl State {
             .map(|pending| pending.row.order_time_ms)
             .or_else(|| self.commits.last().map(|row| row.order_time_ms))
             .unwrap_or(0)
+    }
+
+    /// The horizon with all pending changes applied.
+    pub(crate) fn next_horizon(&self) -> Position {
+        self.pending
+            .iter()
+            .rev()
+            .find_map(|commit| commit.horizon)
+            .unwrap_or(self.gone.horizon)
     }
 
     /// The record with all pending changes applied.
@@ -248,6 +264,7 @@ impl State {
             author: head.author,
             lane: head.lane,
             rows: effects.rows,
+            horizon: effects.horizon,
         });
     }
 
@@ -260,7 +277,6 @@ impl State {
         metas_bytes: u32,
         mut each: impl FnMut(Slot, RecordKey),
     ) {
-        const CRC_BYTES: u32 = 4;
         let seq = self.confirmed();
         let mut commit = self
             .pending
@@ -282,10 +298,14 @@ impl State {
             {
                 self.pending_rows.remove(&key);
             }
-            each(
-                self.write_row(key, &pending, seq, placed.parts.offset, contents),
-                pending.above,
-            );
+            let slot = self.write_row(key, &pending, seq, placed.parts.offset, contents);
+            if pending.erases {
+                self.gone.erase(slot, seq);
+            }
+            each(slot, pending.above);
+        }
+        if let Some(horizon) = commit.horizon {
+            self.gone.horizon = horizon;
         }
         let next = seq + 1;
         self.keys.confirm_to(next);
@@ -363,6 +383,24 @@ impl State {
         self.tree.truncate(seq);
         if seq == 0 {
             self.genesis = None;
+        }
+    }
+
+    /// Takes up no more memory than it needs: public keys are shared with other chains, and what a replay left empty is given back. A small chain takes half
+    /// of the memory then.
+    pub(crate) fn shrink(&mut self, common: &Common) {
+        self.keys.renew(|who| common.who(who));
+        self.genesis = self
+            .genesis
+            .take()
+            .map(|genesis| Arc::new(common.genesis(&genesis)));
+        self.keys.shrink();
+        self.scopes.shrink();
+        self.lanes.shrink();
+        self.lane_books.shrink();
+        if self.pending.is_empty() {
+            self.pending = VecDeque::new();
+            self.pending_rows = KeyMap::default();
         }
     }
 

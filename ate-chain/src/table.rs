@@ -25,6 +25,8 @@ pub(crate) mod flag {
     pub(crate) const DEFINES: u16 = 8;
     /// It was created with a name.
     pub(crate) const NAMED: u16 = 16;
+    /// Bodies of earlier versions were erased.
+    pub(crate) const ERASED: u16 = 32;
 }
 
 /// What the chain knows of one record. Indexes are into the interning tables of the state.

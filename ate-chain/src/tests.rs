@@ -1,6 +1,7 @@
 //! Tests that need commits which no draft would make.
 
 mod decoders;
+mod erasure;
 mod false_grants;
 mod rules;
-mod world;
+pub(crate) mod world;

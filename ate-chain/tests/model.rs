@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ate_chain::{
-    Author, ChainId, CreateOptions, Depth, Draft, Local, ReadError, Readers, RecordKey, Ref, Rest,
-    SubmitError, Version,
+    Author, ChainId, CreateOptions, Depth, Draft, Local, Position, ReadError, Readers, RecordKey,
+    Ref, Rest, SubmitError, Version,
 };
 use ate_log::{AppendError, Log};
 use common::gate::Gate;
@@ -29,6 +29,10 @@ enum Op {
     Scope(u8, bool),
     /// A new key for the root scope.
     Rotate(bool),
+    /// Destroys these names in one commit, whether or not they live; the bytes go at once or later.
+    Erase(Vec<u8>, bool),
+    /// Drops what was superseded before a part of what there is.
+    Horizon(u8),
     /// The next commit finds the disk full.
     Full,
     /// Several commits in one round, one of them out of date.
@@ -43,6 +47,9 @@ fn op() -> impl Strategy<Value = Op> {
         6 => prop::collection::vec((name.clone(), prop::option::weighted(0.7, any::<u8>())), 1..5).prop_map(Op::Write),
         2 => (name.clone(), any::<bool>()).prop_map(|(name, given)| Op::Scope(name, given)),
         1 => any::<bool>().prop_map(Op::Rotate),
+        2 => (prop::collection::btree_set(name.clone(), 1..4), any::<bool>())
+            .prop_map(|(names, finish)| Op::Erase(names.into_iter().collect(), finish)),
+        1 => any::<u8>().prop_map(Op::Horizon),
         1 => Just(Op::Full),
         2 => (name.clone(), name).prop_map(|(a, b)| Op::Round(a, b)),
         2 => any::<bool>().prop_map(|from_rest| Op::Reopen { from_rest }),
@@ -60,6 +67,9 @@ struct Run {
     model: BTreeMap<u8, Versions>,
     /// Records that are scopes of their own.
     scopes: BTreeMap<u8, bool>,
+    /// Commit that erased a name last.
+    erased: BTreeMap<u8, u64>,
+    horizon: Position,
     sessions: u64,
     rest: Option<Vec<u8>>,
     full: bool,
@@ -78,6 +88,8 @@ impl Run {
             author,
             model: BTreeMap::new(),
             scopes: BTreeMap::new(),
+            erased: BTreeMap::new(),
+            horizon: Position(0),
             sessions: 1,
             rest: None,
             full: false,
@@ -216,6 +228,36 @@ impl Run {
                 draft.rotate(ROOT, Vec::new(), link).unwrap();
                 self.commit(draft, &[]);
             }
+            Op::Erase(names, finish) => {
+                let mut draft = Draft::new(self.author.clone());
+                let known: Vec<_> = names
+                    .into_iter()
+                    .filter(|name| self.model.contains_key(name))
+                    .collect();
+                for name in &known {
+                    draft.erase(self.key(*name), self.last(*name));
+                }
+                let changes: Vec<_> = known.iter().map(|name| (*name, None)).collect();
+                if !draft.is_empty() && self.commit(draft, &changes) {
+                    let seq = self.local.position().0 - 1;
+                    self.erased.extend(known.iter().map(|name| (*name, seq)));
+                    if finish {
+                        self.local.finish_erasures().unwrap();
+                        assert!(!self.local.has_due_erasures());
+                    }
+                }
+            }
+            Op::Horizon(part) => {
+                let position = Position(self.local.position().0 * u64::from(part) / 255);
+                let mut draft = Draft::new(self.author.clone());
+                draft.set_horizon(position);
+                if position <= self.horizon {
+                    let refused = self.local.commit(draft).unwrap().wait();
+                    assert!(matches!(refused, Err(SubmitError::Rejected(_))));
+                } else if self.commit(draft, &[]) {
+                    self.horizon = position;
+                }
+            }
             Op::Full => self.full = true,
             Op::Round(a, b) => {
                 self.full = false;
@@ -270,9 +312,13 @@ impl Run {
             let (newest, text) = versions.last().unwrap();
             let record = local.record(&key).unwrap();
             assert_eq!((record.version, record.live), (*newest, text.is_some()));
+            let erased_before = self.erased.get(&name).copied();
+            let erased = erased_before == Some(newest.seq);
+            assert_eq!(record.erased, erased);
             match (text, local.open_content(&author, &key)) {
                 (Some(text), Ok(opened)) => assert_eq!(opened.content, text.as_bytes()),
-                (None, Err(ReadError::NotFound { .. })) => {}
+                (None, Err(ReadError::NotFound { .. })) if !erased => {}
+                (None, Err(ReadError::Erased { .. })) if erased => {}
                 (_, other) => panic!("{other:?}"),
             }
             let mut seen = Vec::new();
@@ -288,14 +334,32 @@ impl Run {
                 .map(|(version, text)| (*version, text.is_some()))
                 .collect();
             assert_eq!(seen, expected);
-            for (version, text) in versions {
-                let opened = local.open_version(&author, &key, *version);
-                assert_eq!(
-                    opened.ok().map(|opened| opened.content),
-                    text.clone().map(String::into_bytes)
-                );
+            for (index, (version, text)) in versions.iter().enumerate() {
+                let next = versions.get(index + 1).map(|(next, _)| next.seq);
+                let is_erased = erased_before.is_some_and(|before| version.seq < before);
+                let is_dropped = next.is_some_and(|next| next < self.horizon.0);
+                match (text, local.open_version(&author, &key, *version)) {
+                    (Some(_), Err(ReadError::Erased { .. })) if is_erased => {}
+                    (Some(_), Err(ReadError::Dropped { .. })) if !is_erased && is_dropped => {}
+                    (Some(text), Ok(opened)) if !is_erased && !is_dropped => {
+                        assert_eq!(opened.content, text.as_bytes());
+                    }
+                    (None, Err(ReadError::NotFound { .. } | ReadError::Erased { .. })) => {}
+                    (_, other) => panic!("{version}: {other:?}"),
+                }
             }
         }
+        let mut named = BTreeMap::new();
+        let found = |name: ate_chain::FoundName<'_>| {
+            named.insert(name.name.to_owned(), name.seq);
+        };
+        assert_eq!(local.visit_names(&author, found).unwrap(), 0);
+        for (name, versions) in &self.model {
+            let erased = self.erased.get(name).copied().unwrap_or(0);
+            let is_there = versions.last().is_some_and(|(last, _)| last.seq > erased);
+            assert_eq!(named.contains_key(&name.to_string()), is_there);
+        }
+        assert_eq!(local.horizon(), self.horizon);
         let live = (0..NAMES).filter(|name| self.live(*name)).count() as u64;
         let mut schemas = 0;
         local.visit_rows(|row| schemas += u64::from(row.defines && row.live));

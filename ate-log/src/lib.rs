@@ -71,6 +71,8 @@ mod location;
 mod log;
 mod maintenance;
 mod mem_log;
+#[cfg(ate_planted)]
+mod planted;
 mod sealed;
 mod segment;
 mod storage;

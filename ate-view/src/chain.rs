@@ -7,6 +7,7 @@ use ate_chain::{
 };
 use ate_crypto::{Hash, Identity, KeyId, Who};
 
+use crate::cache::ValueCache;
 use crate::commit::ATTEMPTS_MAX;
 use crate::commit::receipt;
 use crate::dao::{Dao, DaoInner, Facts};
@@ -19,6 +20,7 @@ use crate::schema::{Record, Unknown};
 use crate::session::{Session, Shared, shown};
 use crate::transaction::{Expect, Transaction};
 use crate::view::View;
+use crate::weak::WeakChain;
 use crate::write::{FutureSource, Write};
 
 /// How often a transaction closure runs again after an error of its own that rests on reads which do not hold any more.
@@ -31,8 +33,8 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// A chain over a local log, for programs that use this crate without `ate`. Call it once for each [`Local`], before [`Local::load`]: commits are
-    /// observed from then on.
+    /// A chain over a local log, for programs that use this crate without `ate`. Call it before [`Local::load`], and never while another chain made of this
+    /// [`Local`] lives: commits are observed from then on, by the newest.
     ///
     /// Names of records from before (a chain opened from rest) are read from the log when they are asked for first, or come from
     /// [`Chain::restore_names`].
@@ -42,12 +44,16 @@ impl Chain {
         name: &str,
         identity: &Identity,
         clock: Arc<dyn Clock>,
-        cache_bytes: usize,
+        cache: &ValueCache,
     ) -> Self {
-        let shared = Shared::new(local, name.to_owned(), clock, cache_bytes);
+        let shared = Shared::new(local, name.to_owned(), clock, cache.clone());
         Self {
             session: shared.session(identity),
         }
+    }
+
+    pub(crate) fn of(session: Arc<Session>) -> Self {
+        Self { session }
     }
 
     /// Takes in the names that [`Chain::names_at_rest`] gave, for a chain that was opened from rest; `false` if they are of no known shape.
@@ -65,6 +71,26 @@ impl Chain {
     #[must_use]
     pub fn names_at_rest(&self) -> Vec<u8> {
         self.session.index.read().encode()
+    }
+
+    /// Whether nothing but this one handle refers to the chain: no clone, view, transaction, other identity, or commit on its way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.session.is_idle()
+    }
+
+    /// The way back to the chain when this handle is gone.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakChain {
+        WeakChain::of(&self.session.shared)
+    }
+
+    /// Bytes of memory held by rows, tree and indexes; decoded values have a budget of their own. Approximate, O(1).
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        /// What a chain of a few commits takes beside rows: states, sessions, keys and tables at their smallest. Measured.
+        const SMALL_BYTES: usize = 7000;
+        SMALL_BYTES + self.local().memory_bytes() + self.session.index.read().memory_bytes()
     }
 
     /// The chain's id.
@@ -91,7 +117,7 @@ impl Chain {
         self.session.author.identity()
     }
 
-    /// The same chain as another identity sees it, with a cache of its own.
+    /// The same chain as another identity sees it.
     ///
     /// # Cost
     /// The first time for an identity, linear in the records; its first use of a name is linear in the log.
@@ -351,6 +377,44 @@ impl Chain {
         )
     }
 
+    /// Ends a record, if it lives, and destroys its name and all the contents it ever had, in this store; see [`Transaction::erase`]. The answer comes when
+    /// the bytes are destroyed, on the thread that takes it.
+    ///
+    /// # Errors
+    /// In the answer: as [`Transaction::erase`]; [`CommitError::NotDestroyed`] if the commit is durable but bytes are left.
+    pub fn erase<T>(&self, key: impl IntoKey<T>) -> Write<Receipt> {
+        let target = key.into_target();
+        Write::new(
+            self.session.clone(),
+            Box::new(move |transaction, _| {
+                transaction.erase::<T>(target)?;
+                let session = transaction.session.clone();
+                Ok(Box::new(move |committed| receipt(&session, &committed)))
+            }),
+        )
+    }
+
+    /// Allows the chain to drop the content of every version that was superseded before `position`; see [`Transaction::set_horizon`].
+    ///
+    /// # Errors
+    /// In the answer: [`CommitError::Rejected`].
+    pub fn set_horizon(&self, position: Position) -> Write<Receipt> {
+        Write::new(
+            self.session.clone(),
+            Box::new(move |transaction, _| {
+                transaction.set_horizon(position)?;
+                let session = transaction.session.clone();
+                Ok(Box::new(move |committed| receipt(&session, &committed)))
+            }),
+        )
+    }
+
+    /// The position below which superseded contents are not kept; 0 if all are.
+    #[must_use]
+    pub fn horizon(&self) -> Position {
+        self.local().horizon()
+    }
+
     /// Read, change, write back, again if somebody else was faster: `change` may run several times.
     ///
     /// # Errors
@@ -494,10 +558,10 @@ impl Chain {
         self.local().who(key)
     }
 
-    /// Bytes of decoded values held in memory.
+    /// Bytes of decoded values held in memory, by all chains that share a [`ValueCache`] with this one.
     #[must_use]
     pub fn cache_bytes(&self) -> usize {
-        self.session.cache.bytes()
+        self.session.cache.shared().bytes()
     }
 
     fn write<T: Record>(

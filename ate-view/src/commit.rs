@@ -77,7 +77,13 @@ impl Work {
         let reject = match answer {
             Ok(committed) => {
                 state.withdraw();
-                return Some(Ok(committed));
+                let erases = state.erases();
+                drop(state);
+                return Some(if erases {
+                    destroyed(&session, committed)
+                } else {
+                    Ok(committed)
+                });
             }
             Err(SubmitError::Rejected(reject)) => reject,
             Err(error) => {
@@ -262,6 +268,17 @@ impl std::task::Wake for Orphan {
 fn submit(session: &Arc<Session>, state: &mut State) -> Result<Answer, CommitError> {
     let sealed = state.seal()?;
     Ok(session.local().submit(sealed))
+}
+
+/// Sees the bytes destroyed that a durable commit erases, without any lock of the view.
+fn destroyed(session: &Session, committed: Committed) -> Result<Committed, CommitError> {
+    match session.local().finish_erasures() {
+        Ok(_) => Ok(committed),
+        Err(source) => Err(CommitError::NotDestroyed {
+            receipt: Box::new(receipt(session, &committed)),
+            source,
+        }),
+    }
 }
 
 /// The receipt of a commit. Computes the root of its position: O(log n) hashes.

@@ -1,8 +1,9 @@
 //! What can go wrong, by family of operation.
 
-use ate_chain::{RecordKey, Reject, SealError, SubmitError, Version};
+use ate_chain::{EraseError, Position, RecordKey, Reject, SealError, SubmitError, Version};
 use ate_crypto::Hash;
 
+use crate::receipt::Receipt;
 use crate::schema::{DecodeError, DescriptorError, EncodeError, NewerSchema};
 use crate::transaction::Conflict;
 
@@ -20,6 +21,22 @@ pub enum ReadError {
     NotFound {
         /// Name or key that was asked for.
         name: String,
+    },
+    /// The record was erased: its contents and its name from before are gone for good.
+    #[error("record `{name}` was erased: what it held is gone for good")]
+    Erased {
+        /// Name or key that was asked for.
+        name: String,
+    },
+    /// The version was superseded before the chain's horizon, and its content is not kept.
+    #[error(
+        "this version of record `{name}` is gone: the chain keeps no content that was superseded before position {horizon}"
+    )]
+    Dropped {
+        /// Name or key that was asked for.
+        name: String,
+        /// The chain's horizon.
+        horizon: Position,
     },
     /// The record is of another type, or of a version that this program cannot read.
     #[error("record `{name}` cannot be read as asked")]
@@ -115,6 +132,15 @@ pub enum CommitError {
     Staged {
         /// Record.
         key: RecordKey,
+    },
+    /// The erasure is committed, and nobody reads what was erased; but the bytes could not be destroyed yet. They are tried again when the store is closed and
+    /// when it is opened, and by [`ate_chain::Local::finish_erasures`].
+    #[error("committed at position {}, but the erased bytes are not destroyed yet", .receipt.position)]
+    NotDestroyed {
+        /// The receipt of the commit.
+        receipt: Box<Receipt>,
+        /// Why.
+        source: EraseError,
     },
     /// The transaction was committed already, or holds nothing.
     #[error("the transaction is {state}")]

@@ -22,6 +22,8 @@ pub(crate) struct Index {
     names: HashMap<(Slot, Box<str>), BTreeMap<Arc<str>, Slot>>,
     /// Names of records below the root record in the collection [`NAMED`].
     by_slot: HashMap<Slot, Arc<str>>,
+    /// Erased records, with the commit that erased them last: names from before it are gone.
+    erased: HashMap<Slot, u64>,
     /// Rows indexed so far: slots are given in order.
     rows: Slot,
     /// Names that could not be opened.
@@ -51,7 +53,43 @@ impl Index {
         true
     }
 
-    pub(crate) fn name(&mut self, parent: Slot, collection: &str, name: &str, slot: Slot) {
+    /// Forgets the name of a record that was erased, and any from before that somebody still brings.
+    pub(crate) fn erase(&mut self, change: &RowChange) {
+        let slot = change.slot;
+        let Some(before) = change.erased_before else {
+            return;
+        };
+        let known = self.erased.entry(slot).or_default();
+        if *known == before {
+            // The record came back since.
+            return;
+        }
+        *known = before;
+        if let Some(name) = self.by_slot.remove(&slot)
+            && let Some(names) = self.names.get_mut(&(0, NAMED.into()))
+        {
+            names.remove(&name);
+        }
+        // Collections below the parent other than the one above are no work of this crate, and few.
+        for ((parent, collection), names) in &mut self.names {
+            if *parent == change.parent_slot && !(*parent == 0 && **collection == *NAMED) {
+                names.retain(|_, named| *named != slot);
+            }
+        }
+    }
+
+    /// Takes in a name that commit `seq` brought.
+    pub(crate) fn name(
+        &mut self,
+        parent: Slot,
+        collection: &str,
+        name: &str,
+        slot: Slot,
+        seq: u64,
+    ) {
+        if self.erased.get(&slot).is_some_and(|before| seq < *before) {
+            return;
+        }
         let name: Arc<str> = name.into();
         if collection == SCHEMAS {
             // Descriptors are found by their tags.
@@ -106,6 +144,14 @@ impl Index {
         self.by_slot.get(&slot)
     }
 
+    /// Bytes held, allocations included; names are counted at a usual length.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        const NAME_BYTES: usize = 100;
+        self.rows as usize * size_of::<Slot>()
+            + self.children.capacity() * size_of::<((Slot, CollectionTag), Vec<Slot>)>()
+            + self.by_slot.len() * NAME_BYTES
+    }
+
     /// Takes the names of `other`; `false`, and nothing is taken, if they name rows that do not exist.
     pub(crate) fn take_names(&mut self, other: Self) -> bool {
         let fits = |slot: &Slot| *slot < self.rows;
@@ -125,7 +171,10 @@ impl Index {
             out.extend_from_slice(&(text.len() as u32).to_le_bytes());
             out.extend_from_slice(text.as_bytes());
         };
-        for ((parent, collection), names) in &self.names {
+        // In the order of their keys, so that one state has one snapshot.
+        let mut groups: Vec<_> = self.names.iter().collect();
+        groups.sort_unstable_by_key(|(group, _)| *group);
+        for ((parent, collection), names) in groups {
             out.extend_from_slice(&parent.to_le_bytes());
             text(collection, &mut out);
             out.extend_from_slice(&(names.len() as u64).to_le_bytes());

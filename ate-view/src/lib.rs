@@ -33,8 +33,10 @@ mod session;
 mod staging;
 mod transaction;
 mod view;
+mod weak;
 mod write;
 
+pub use cache::ValueCache;
 pub use chain::Chain;
 pub use dao::Dao;
 pub use document::{Document, NamedEntry};
@@ -44,6 +46,7 @@ pub use receipt::{Durability, Receipt};
 pub use session::NAME_BYTES_MAX;
 pub use transaction::{Conflict, ConflictingRecord, Expect, Transaction};
 pub use view::View;
+pub use weak::WeakChain;
 pub use write::Write;
 
 pub use json::{FieldTextError, JSON_DEPTH_MAX, Json, JsonError, JsonFault};

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ate_chain::{
-    Author, Clock, CollectionTag, ConfirmedCommit, Local, Observer, Opened, Position,
+    Author, Clock, CollectionTag, ConfirmedCommit, Kept, Local, Observer, Opened, Position,
     ReadError as ChainError, RecordInfo, RecordKey, SchemaTag, Slot, Version,
 };
 use ate_crypto::Identity;
 use parking_lot::{Mutex, RwLock};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, ValueCache};
 use crate::commit::Orphan;
 use crate::dao::{Dao, DaoInner, Facts};
 use crate::error::ReadError;
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) local: Arc<Local>,
     pub(crate) name: String,
     pub(crate) clock: Arc<dyn Clock>,
-    cache_bytes: usize,
+    cache: ValueCache,
     /// Taken under the chain's lock by whoever confirms: nothing may call the chain while holding it.
     sessions: RwLock<Vec<Weak<Session>>>,
     /// Held while a session comes into being, so that nobody gets one that is half filled.
@@ -79,13 +79,13 @@ impl Shared {
         local: Arc<Local>,
         name: String,
         clock: Arc<dyn Clock>,
-        cache_bytes: usize,
+        cache: ValueCache,
     ) -> Arc<Self> {
         let shared = Arc::new(Self {
             local,
             name,
             clock,
-            cache_bytes,
+            cache,
             sessions: RwLock::default(),
             making: Mutex::default(),
             announced: Mutex::default(),
@@ -95,6 +95,19 @@ impl Shared {
             .local
             .observe(Arc::new(FanOut(Arc::downgrade(&shared))));
         shared
+    }
+
+    /// Whether `session` is the only one, and nobody but its one holder refers to it, to this or to the chain below.
+    ///
+    /// The counts are read one after the other, so a handle that moves between threads meanwhile may be missed: what is let go on this word must be found
+    /// again if it lives on.
+    fn is_idle(self: &Arc<Self>, session: &Arc<Session>) -> bool {
+        /// The session holds the chain as its author, and this does.
+        const OWN: usize = 2;
+        Arc::strong_count(session) == 1
+            && Arc::strong_count(self) == 1
+            && Arc::strong_count(&self.local) == OWN
+            && self.orphans.lock().is_empty()
     }
 
     /// The session of an identity; made when it is asked for first.
@@ -113,7 +126,7 @@ impl Shared {
             shared: self.clone(),
             author: self.local.author(identity),
             index: RwLock::default(),
-            cache: Cache::new(self.cache_bytes),
+            cache: self.cache.share(),
             descriptors: RwLock::default(),
             plans: RwLock::default(),
             names_due: AtomicU64::new(0),
@@ -127,6 +140,12 @@ impl Shared {
         }
         session.fill();
         session
+    }
+}
+
+impl Session {
+    pub(crate) fn is_idle(self: &Arc<Self>) -> bool {
+        self.shared.is_idle(self)
     }
 }
 
@@ -154,6 +173,7 @@ impl Session {
         let mut index = self.index.write();
         let mut known = Vec::new();
         for change in commit.changes() {
+            index.erase(change);
             // A record that is new was never cached.
             if !index.row(change) {
                 known.push(change.key);
@@ -162,7 +182,13 @@ impl Session {
         let closed = self
             .local()
             .open_names(&self.author, commit, |change, collection, name| {
-                index.name(change.parent_slot, collection, name, change.slot)
+                index.name(
+                    change.parent_slot,
+                    collection,
+                    name,
+                    change.slot,
+                    commit.seq(),
+                )
             });
         index.closed += closed;
         if index.closed > 0 && commit.changes_keys() {
@@ -178,7 +204,9 @@ impl Session {
         // The chain's lock is taken first, as when a commit is confirmed.
         let mut index = None;
         self.local().visit_rows(|change| {
-            index.get_or_insert_with(|| self.index.write()).row(change);
+            let index = index.get_or_insert_with(|| self.index.write());
+            index.erase(change);
+            index.row(change);
         });
         if index.take().is_some() {
             self.find_later();
@@ -231,12 +259,14 @@ impl Session {
                 name.collection.to_owned(),
                 name.name.to_owned(),
                 name.slot,
+                name.seq,
             ))
         })?;
         let mut index = self.index.write();
-        found.iter().for_each(|(parent, collection, name, slot)| {
-            index.name(*parent, collection, name, *slot)
-        });
+        for (parent, collection, name, slot, seq) in &found {
+            // What was erased since it was read is not taken in.
+            index.name(*parent, collection, name, *slot, *seq);
+        }
         // What was confirmed meanwhile and stayed closed may count twice; what opens later is looked for once more then.
         index.closed = closed + index.closed.saturating_sub(closed_before);
         Ok(())
@@ -346,10 +376,11 @@ impl Session {
                 (Err(error), _) => return Err(error),
             }
         }
-        let version = position.map_or(Ok(None), |position| local.version_at(key, position))?;
-        let version = version.ok_or_else(|| ReadError::NotFound { name: shown() })?;
+        let entry = position.map_or(Ok(None), |position| local.entry_at(key, position))?;
+        let entry = entry.filter(|entry| entry.live || entry.kept == Kept::Erased);
+        let entry = entry.ok_or_else(|| ReadError::NotFound { name: shown() })?;
         let opened = local
-            .open_version(&self.author, key, version)
+            .open_version(&self.author, key, entry.version)
             .map_err(|error| name_it(error, shown))?;
         Ok((opened, false))
     }
@@ -537,6 +568,11 @@ pub(crate) fn shown(target: &Target) -> String {
 fn name_it(error: ChainError, shown: &impl Fn() -> String) -> ReadError {
     match error {
         ChainError::NotFound { .. } => ReadError::NotFound { name: shown() },
+        ChainError::Erased { .. } => ReadError::Erased { name: shown() },
+        ChainError::Dropped { horizon, .. } => ReadError::Dropped {
+            name: shown(),
+            horizon,
+        },
         error => error.into(),
     }
 }

@@ -76,6 +76,8 @@ pub(crate) enum What {
     /// Writes content of this schema.
     Content(Arc<Descriptor>),
     Removal,
+    /// Ends the record with everything it ever held.
+    Erasure,
     /// Changes a policy alone.
     Policy,
 }
@@ -292,7 +294,9 @@ impl State {
             name: shown(target),
         };
         let base = match self.writes.get(&key) {
-            Some(staged) if matches!(staged.what, What::Removal) => return Err(absent().into()),
+            Some(staged) if matches!(staged.what, What::Removal | What::Erasure) => {
+                return Err(absent().into());
+            }
             Some(staged) => {
                 let base = staged.base;
                 self.unstage(&key);
@@ -309,6 +313,63 @@ impl State {
         let event = self.draft.len() as u32 - 1;
         self.stage(key, event, base, What::Removal);
         Ok(())
+    }
+
+    /// Ends a record, if it lives, and destroys what it ever held. Follows other writers by itself unless the record was read before.
+    pub(crate) fn erase(&mut self, key: RecordKey, target: &Target) -> Result<(), CommitError> {
+        self.refresh(&key);
+        let base = match self.writes.get(&key) {
+            Some(staged) if matches!(staged.what, What::Erasure) => return Ok(()),
+            Some(staged) => {
+                let base = staged.base;
+                self.unstage(&key);
+                if base.version.is_none() {
+                    // It only ever existed in here.
+                    return Ok(());
+                }
+                base
+            }
+            None => self.base(&key),
+        };
+        let name = || shown(target);
+        let version = base
+            .version
+            .ok_or_else(|| ReadError::NotFound { name: name() })?;
+        let stored = self.session.record(&key);
+        if stored.is_some_and(|record| record.erased && record.version == version) {
+            return Err(ReadError::Erased { name: name() }.into());
+        }
+        self.draft.erase(key, Ref::At(version));
+        let event = self.draft.len() as u32 - 1;
+        self.stage(key, event, base, What::Erasure);
+        if !self.reads.contains_key(&key) {
+            let blind = Blind {
+                target: target.clone(),
+                access: Access::default(),
+                again: Self::erase_again,
+            };
+            if let Some(staged) = self.writes.get_mut(&key) {
+                staged.blind = Some(Box::new(blind));
+            }
+        }
+        Ok(())
+    }
+
+    /// Stages an erasure again over what stands there now.
+    fn erase_again(&mut self, key: &RecordKey) -> Result<bool, CommitError> {
+        let Some(blind) = self.writes.get(key).and_then(|staged| staged.blind.clone()) else {
+            return Ok(false);
+        };
+        self.unstage(key);
+        self.erase(*key, &blind.target)?;
+        Ok(true)
+    }
+
+    /// Whether a record is erased.
+    pub(crate) fn erases(&self) -> bool {
+        self.writes
+            .values()
+            .any(|staged| matches!(staged.what, What::Erasure))
     }
 
     /// Writes a record, whatever stands there or as expected.
@@ -331,7 +392,8 @@ impl State {
         let stands = match &what {
             Some(What::Content(_)) => Some(STAGED),
             Some(What::Removal) => None,
-            Some(What::Policy) => return Err(CommitError::Staged { key }),
+            // One commit changes a record once: what follows an erasure takes another.
+            Some(What::Policy | What::Erasure) => return Err(CommitError::Staged { key }),
             None => base.live_version(),
         };
         check_expectation(expect, stands, target)?;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ate_chain::{Pending, RecordKey, Ref, SchemaTag, SealError, Version, WritePolicy};
+use ate_chain::{Pending, Position, RecordKey, Ref, SchemaTag, SealError, Version, WritePolicy};
 use ate_crypto::Who;
 use parking_lot::Mutex;
 
@@ -192,7 +192,33 @@ impl Transaction {
         self.open()?.remove(key, &target)
     }
 
+    /// Ends a record, if it lives, and destroys its name and all the contents it ever had. That it existed, when it was written and by whom stays known.
+    ///
+    /// The bytes are destroyed once the commit is durable: the commit's answer comes after that, and takes as long. If nobody waits for the answer, the
+    /// store destroys them when it is closed, or opened again. Copies that are elsewhere are not reached.
+    ///
+    /// Follows other writers by itself, unless the record was read in this transaction. The record cannot be written in the same commit.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`] if it never existed, [`ReadError::Erased`] if it stands erased already.
+    pub fn erase<T>(&self, key: impl IntoKey<T>) -> Result<(), CommitError> {
+        let target = key.into_target();
+        let key = self.session.resolve(&target)?;
+        self.open()?.erase(key, &target)
+    }
+
+    /// Allows the chain to drop the content of every version that was superseded before `position`. Views of `position` and later stay whole; names, newest
+    /// versions and the proof of everything stay. It takes the right to write at the root record, and never goes back.
+    ///
+    /// # Errors
+    /// In the commit's answer: [`CommitError::Rejected`] for a position beyond the end, or not beyond the horizon in force.
+    pub fn set_horizon(&self, position: Position) -> Result<(), CommitError> {
+        self.open()?.draft.set_horizon(position);
+        Ok(())
+    }
+
     /// Hands the commit over. It is durable when the answer says so; dropping the answer takes nothing back.
+    /// [`CommitError::NotDestroyed`] is the answer to a commit that is durable too.
     #[must_use = "the commit is on its way, but its outcome is in here"]
     pub fn commit(&self) -> Pending<Result<Receipt, CommitError>> {
         let session = self.session.clone();
@@ -319,7 +345,7 @@ impl Transaction {
         check_collection(collection)?;
         let key = self.session.resolve(parent)?;
         let stands = match self.open()?.writes.get(&key) {
-            Some(staged) => !matches!(staged.what, What::Removal),
+            Some(staged) => !matches!(staged.what, What::Removal | What::Erasure),
             None => key == RecordKey::ROOT || self.session.live(&key).is_some(),
         };
         if !stands {
@@ -366,7 +392,7 @@ impl Transaction {
                     let (version, live) = (Some(dao.version()), true);
                     state.note_read(key, Base { version, live });
                 }
-                Err(ReadError::NotFound { .. }) => {
+                Err(ReadError::NotFound { .. } | ReadError::Erased { .. }) => {
                     let base = Base::of(self.session.record(&key).as_ref());
                     if base.live {
                         // It has come meanwhile.
@@ -464,6 +490,11 @@ fn staged<T: Record>(
         What::Content(descriptor) => descriptor,
         What::Removal => {
             return Err(ReadError::NotFound {
+                name: shown(target),
+            });
+        }
+        What::Erasure => {
+            return Err(ReadError::Erased {
                 name: shown(target),
             });
         }

@@ -1,6 +1,8 @@
 //! The one place where the ambient world is read: clock, randomness, threads.
 
 use std::cell::RefCell;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use ate_chain::{Clock, Spawn};
 use ate_crypto::Random;
@@ -17,6 +19,16 @@ impl Clock for SystemClock {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since.map_or(0, |since| since.as_millis() as u64)
     }
+}
+
+/// Time that only goes forward, since it was asked for first in this process: for how long to wait, never for what is written.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the file that reads the ambient clock"
+)]
+pub(crate) fn since_start() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
 }
 
 /// The operating system's source of randomness, drawn a little ahead for each thread: a call costs more than its bytes, and a commit needs three small

@@ -3,18 +3,33 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ate_chain::{Clock, Committer, Directory, Pending};
+use ate_chain::{Clock, Committer, Pending, Spawn};
 use ate_crypto::{Identity, Random, Seed};
 use ate_log::{DamagedRange, FileLog, FileStorage, Log, LogOptions, MemLog, OpenError, Storage};
+use ate_view::ValueCache;
 use parking_lot::Mutex;
 
 use crate::ambient::{StoreThread, SystemClock, SystemRandom};
+use crate::chains::{Chains, Limits};
 use crate::error::Error;
+use crate::inner::StoreInner;
 use crate::keystore::Keystore;
-use crate::store::{Store, StoreInner};
+use crate::maintenance::Maintenance;
+use crate::rest::Listed;
+use crate::store::Store;
+use crate::upkeep::{Upkeep, UpkeepState};
 
-/// Default budget for decoded values of each chain and identity.
+/// Default budget for decoded values of a store.
 pub const CACHE_BYTES: usize = 64 << 20;
+
+/// Default number of chains that stay in memory while nobody uses them.
+pub const OPEN_CHAINS_MAX: usize = 1024;
+
+/// Default for how much of a chain a load replays before its state is kept.
+pub const REPLAY_BYTES_MAX: u64 = 64 << 10;
+
+/// Default memory for chains that nobody uses.
+pub const IDLE_BYTES_MAX: usize = 256 << 20;
 
 /// What to open and how. `Store::builder(dir).open()` is `Store::open(dir)`.
 pub struct StoreBuilder {
@@ -28,6 +43,12 @@ pub struct StoreBuilder {
     salvage: bool,
     must_exist: bool,
     cache_bytes: usize,
+    log_options: LogOptions,
+    is_single_threaded: bool,
+    limits: Limits,
+    replay_bytes_max: u64,
+    has_thread: bool,
+    upkeep: Upkeep,
 }
 
 impl StoreBuilder {
@@ -50,6 +71,15 @@ impl StoreBuilder {
             salvage: false,
             must_exist: false,
             cache_bytes: CACHE_BYTES,
+            log_options: LogOptions::default(),
+            is_single_threaded: false,
+            limits: Limits {
+                idle_max: OPEN_CHAINS_MAX,
+                idle_bytes_max: IDLE_BYTES_MAX,
+            },
+            replay_bytes_max: REPLAY_BYTES_MAX,
+            has_thread: true,
+            upkeep: Upkeep::default(),
         }
     }
 
@@ -114,10 +144,68 @@ impl StoreBuilder {
         self
     }
 
-    /// Budget in bytes for decoded values of each chain and identity.
+    /// Budget in bytes for decoded values: one for all chains and identities of this store, whichever use it most. A value of more than a 64th of it is not
+    /// kept.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// Other sizes of the log's files than the default ones, which are right for disks: tests want small ones. The identity of a new log is drawn from
+    /// the store's randomness all the same.
+    #[must_use]
+    pub fn log_options(mut self, options: LogOptions) -> Self {
+        self.log_options = options;
+        self
+    }
+
+    /// No thread of the store's own at all: as [`StoreBuilder::without_maintenance`], and a commit that nobody waits for is written by whoever polls or drops
+    /// it. Simulations repeat themselves that way.
+    #[must_use]
+    pub fn single_threaded(mut self) -> Self {
+        self.is_single_threaded = true;
+        self.has_thread = false;
+        self
+    }
+
+    /// How many chains stay in memory while nobody uses them; those used least recently are let go and come back from their snapshot and the log.
+    /// A chain is in use while a handle, transaction, view or commit of it is alive: those stay, however many they are.
+    ///
+    /// It is looked at while chains are opened, so up to an eighth more may stay, and those whose handles were dropped last.
+    #[must_use]
+    pub fn open_chains_max(mut self, chains: usize) -> Self {
+        self.limits.idle_max = chains;
+        self
+    }
+
+    /// Memory for chains that nobody uses, without decoded values: about 100 bytes a record, 140 a commit, and names. As [`StoreBuilder::open_chains_max`].
+    #[must_use]
+    pub fn idle_bytes_max(mut self, bytes: usize) -> Self {
+        self.limits.idle_bytes_max = bytes;
+        self
+    }
+
+    /// How many bytes of a chain's own may be left to replay when it is let go or the store is closed; a chain with more is put to rest in a snapshot, a file
+    /// of its own. Small chains have none.
+    #[must_use]
+    pub fn replay_bytes_max(mut self, bytes: u64) -> Self {
+        self.replay_bytes_max = bytes;
+        self
+    }
+
+    /// Without a thread for what a store does by itself: idle chains are let go by whoever opens another one, the list of chains is kept at close. For tests
+    /// that must repeat, and for processes that may have no thread.
+    #[must_use]
+    pub fn without_maintenance(mut self) -> Self {
+        self.has_thread = false;
+        self
+    }
+
+    /// What the store does to its files by itself, and how fast.
+    #[must_use]
+    pub fn upkeep(mut self, upkeep: Upkeep) -> Self {
+        self.upkeep = upkeep;
         self
     }
 
@@ -133,30 +221,42 @@ impl StoreBuilder {
     fn open_now(self) -> Result<Store, Error> {
         let (identity, is_new_identity) = self.find_identity()?;
         let OpenLog { log, store, damage } = self.open_log()?;
+        let thread: Option<Box<dyn Spawn>> = if self.is_single_threaded {
+            None
+        } else {
+            Some(Box::new(StoreThread))
+        };
         let committer = Committer::new(
             log.clone(),
             self.clock.clone(),
             self.random.clone(),
-            Some(Box::new(StoreThread)),
+            thread,
             store,
         );
+        let is_writer = log.writable();
+        let spawn = || Box::new(StoreThread) as Box<dyn Spawn>;
         let inner = StoreInner {
             dir: self.dir,
             identity,
             is_new_identity,
-            directory: Mutex::new(Directory::new(&*log)),
+            listed: Mutex::new(Listed::new(&*log)),
+            is_writer,
+            maintenance: Maintenance::new(self.has_thread.then(spawn)),
+            upkeep: UpkeepState::new(self.upkeep),
+            evicting: Mutex::default(),
             damage,
             log,
             committer,
             clock: self.clock,
             random: self.random,
-            cache_bytes: self.cache_bytes,
-            chains: Mutex::default(),
+            cache: ValueCache::new(self.cache_bytes),
+            chains: Chains::new(self.limits),
+            replay_bytes_max: self.replay_bytes_max,
             notes: Mutex::default(),
             closed: Mutex::new(false),
         };
         inner.restore_directory();
-        Ok(Store(Arc::new(inner)))
+        Ok(Store::over(inner))
     }
 
     fn find_identity(&self) -> Result<(Identity, bool), Error> {
@@ -218,11 +318,15 @@ impl StoreBuilder {
             if self.must_exist {
                 drop(FileLog::open_reader(storage.clone())?);
             }
-            FileLog::open(storage, LogOptions::new(id))?
+            let options = LogOptions {
+                log_id: id,
+                ..self.log_options
+            };
+            FileLog::open(storage, options)?
         };
-        // The log's identity tells this store's lanes from others: a copied directory is a fork of this store.
+        // The store's identity tells its lanes from others: a copied directory is a fork of this store, a restored one is not.
         Ok(OpenLog {
-            store: log.log_id(),
+            store: log.store_id(),
             damage: self.salvage.then(|| log.damage().to_vec()),
             log: Arc::new(log),
         })

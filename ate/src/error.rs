@@ -12,6 +12,8 @@ use ate_view::{CommitError, ReadError, TransactError};
 pub enum ErrorKind {
     /// No such store, chain or record.
     NotFound,
+    /// It was there, and was erased or dropped below the chain's horizon.
+    Gone,
     /// Somebody else changed what the commit depends on.
     Conflict,
     /// Refused by the chain's rules, or by a condition of the caller's.
@@ -42,6 +44,7 @@ impl ErrorKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotFound => "not found",
+            Self::Gone => "gone",
             Self::Conflict => "conflict",
             Self::Rejected => "rejected",
             Self::Unknown => "unknown outcome",
@@ -138,6 +141,9 @@ pub enum Error {
         /// As given.
         name: String,
     },
+    /// Bodies that are to go could not be destroyed; they stay due.
+    #[error(transparent)]
+    Erase(#[from] ate_chain::EraseError),
     /// A new chain cannot be planned.
     #[error(transparent)]
     Seal(#[from] ate_chain::SealError),
@@ -174,7 +180,8 @@ impl Error {
             Self::ChainName { .. } => ErrorKind::Limit,
             Self::Seal(error) => seal_kind(error),
             Self::ReadOnly => ErrorKind::Denied,
-            Self::Close(_) | Self::LogRead(_) | Self::File { .. } => ErrorKind::Io,
+            Self::Erase(ate_chain::EraseError::Read(error)) => chain_read_kind(error),
+            Self::Erase(_) | Self::Close(_) | Self::LogRead(_) | Self::File { .. } => ErrorKind::Io,
         }
     }
 
@@ -227,6 +234,7 @@ impl Error {
 fn read_kind(error: &ReadError) -> ErrorKind {
     match error {
         ReadError::NotFound { .. } => ErrorKind::NotFound,
+        ReadError::Erased { .. } | ReadError::Dropped { .. } => ErrorKind::Gone,
         ReadError::Schema { .. } => ErrorKind::Rejected,
         ReadError::Name { .. } | ReadError::Collection { .. } => ErrorKind::Limit,
         ReadError::Chain(error) => chain_read_kind(error),
@@ -237,6 +245,9 @@ fn read_kind(error: &ReadError) -> ErrorKind {
 fn chain_read_kind(error: &ate_chain::ReadError) -> ErrorKind {
     match error {
         ate_chain::ReadError::NotFound { .. } => ErrorKind::NotFound,
+        ate_chain::ReadError::Erased { .. } | ate_chain::ReadError::Dropped { .. } => {
+            ErrorKind::Gone
+        }
         ate_chain::ReadError::NoKey { .. } => ErrorKind::Denied,
         ate_chain::ReadError::Log(ate_log::ReadError::Io { .. }) => ErrorKind::Io,
         _ => ErrorKind::Damaged,
@@ -260,6 +271,10 @@ fn commit_kind(error: &CommitError) -> ErrorKind {
             ate_chain::SubmitError::TooLarge { .. } => ErrorKind::Limit,
             ate_chain::SubmitError::Full { .. } => ErrorKind::Full,
             ate_chain::SubmitError::ReadOnly | ate_chain::SubmitError::Closed => ErrorKind::Denied,
+            _ => ErrorKind::Io,
+        },
+        CommitError::NotDestroyed { source, .. } => match source {
+            ate_chain::EraseError::Read(error) => chain_read_kind(error),
             _ => ErrorKind::Io,
         },
         CommitError::Read(error) => read_kind(error),

@@ -35,10 +35,15 @@
 
 mod ambient;
 mod builder;
+mod chains;
 mod error;
+mod inner;
 mod keystore;
+mod maintenance;
+mod rest;
 mod salvage;
 mod store;
+mod upkeep;
 
 pub use ate_chain as chain;
 pub use ate_crypto as crypto;
@@ -51,11 +56,12 @@ pub use ate_view::{
     Chain, CommitError, Dao, Document, Expect, Json, Key, NamedEntry, ReadError, Receipt, Record,
     Shape, Transaction, View, Write,
 };
-pub use builder::{CACHE_BYTES, StoreBuilder};
+pub use builder::{CACHE_BYTES, IDLE_BYTES_MAX, OPEN_CHAINS_MAX, REPLAY_BYTES_MAX, StoreBuilder};
 pub use error::{Error, ErrorKind};
 pub use keystore::Keystore;
 pub use salvage::Missing;
 pub use store::{ChainInfo, Store, StoreInfo, Verified};
+pub use upkeep::{Upkeep, UpkeepCounts};
 
 /// The result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

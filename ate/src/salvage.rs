@@ -7,7 +7,8 @@ use ate_log::{Damage, DamagedRange, FrameKind, Location, ReadError, Scan};
 use ate_view::Chain;
 
 use crate::error::Error;
-use crate::store::{Store, StoreInner};
+use crate::inner::StoreInner;
+use crate::store::Store;
 
 /// What a store that was opened by [`StoreBuilder::salvage`](crate::StoreBuilder::salvage) lacks of one chain.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,7 +26,7 @@ impl Store {
     /// The damaged places of the log, in order; none unless the store was opened by [`StoreBuilder::salvage`](crate::StoreBuilder::salvage).
     #[must_use]
     pub fn damage(&self) -> &[DamagedRange] {
-        self.0.damage.as_deref().unwrap_or_default()
+        self.inner.damage.as_deref().unwrap_or_default()
     }
 
     /// What is missing of a chain: `None` if nothing is, or can be. Bodies before the position that stood in a damaged place are found missing when
@@ -49,9 +50,8 @@ impl Store {
             return Ok(None);
         }
         let mut commits = 0;
-        let log = &self.0.log;
-        let scan = Scan::from(log.start()).of(id.stream());
-        log.scan(scan, &mut |frame| {
+        let log = &self.inner.log;
+        log.scan(Scan::from(log.start()).of(id.stream()), &mut |frame| {
             if frame.kind == FrameKind::Commit {
                 commits = commits.max(frame.number + 1);
             }
@@ -60,7 +60,7 @@ impl Store {
         let named = places.iter().filter_map(|range| range.frame);
         let named = named.filter(|frame| frame.kind == FrameKind::Commit);
         let named = named.map(|frame| frame.number + 1).max().unwrap_or(0);
-        let sealed = self.0.sealed_position(id).unwrap_or(0);
+        let sealed = self.inner.sealed_position(id).unwrap_or(0);
         let known = commits.max(named).max(sealed);
         let known = (known > position.0).then_some(Position(known));
         Ok((known.is_some() || !places.is_empty()).then_some(Missing {

@@ -5,7 +5,7 @@ use ate_log::Placed;
 use crate::commit::{Commit, Verified};
 use crate::local::Local;
 use crate::observe::{ConfirmedCommit, RowChange};
-use crate::replay::ReadTo;
+use crate::replay::frame_bytes;
 use crate::seal::Placing;
 use crate::state::State;
 
@@ -22,7 +22,10 @@ pub(super) fn confirm(local: &Local, placing: Placing, seq: u64, placed: &Placed
         &placing.metas,
         placed,
     );
-    *local.read_to.lock() = ReadTo::at(placed.next);
+    local
+        .read_to
+        .lock()
+        .pass(placed.next, frame_bytes(placed.frame, placed.next));
     Committed {
         chain: local.chain(),
         seq,
@@ -41,7 +44,7 @@ pub(crate) fn apply(
     placed: &Placed,
 ) {
     let seq = state.confirmed();
-    let observer = local.observer.get();
+    let observer = local.observer.read();
     let mut changed = Vec::with_capacity(if observer.is_some() {
         commit.events.len()
     } else {
@@ -57,7 +60,7 @@ pub(crate) fn apply(
             }
         },
     );
-    if let Some(observer) = observer {
+    if let Some(observer) = &*observer {
         let changes: Vec<RowChange> = changed
             .into_iter()
             .map(|(slot, above)| RowChange::of(state, slot, above))

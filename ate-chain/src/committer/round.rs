@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ate_crypto::{Hash, KeyId};
-use ate_log::{AppendError, Entry, FrameKind, Placed};
+use ate_log::{AppendError, Cursor, Entry, FrameKind, Placed};
 
 use crate::commit::{COMMIT_HEAD_PARTS, PROOF_HEAD_PARTS};
 use crate::error::SubmitError;
 use crate::local::Local;
+use crate::replay::frame_bytes;
 
 use super::confirm::confirm;
 use super::run::{Run, sign};
@@ -31,10 +32,14 @@ impl Committer {
             return answers;
         }
         let proofs = sign(&runs);
+        #[cfg(ate_planted)]
+        if ate_crypto::planted("confirm-before-durable") {
+            return self.confirm_then_sync(runs, &proofs, answers);
+        }
         let written = self.write(&runs, &proofs);
         self.rounds.fetch_add(1, Ordering::Relaxed);
         match written {
-            Ok(placed) => self.confirm(runs, placed, &mut answers),
+            Ok((placed, synced)) => self.confirm(runs, placed, synced, &mut answers),
             Err(error) => self.fail(runs, &error, &mut answers),
         }
         answers
@@ -66,7 +71,17 @@ impl Committer {
     }
 
     /// Appends every proof before the commits it covers, and syncs: the commit point.
-    fn write(&self, runs: &[Run], proofs: &[Vec<u8>]) -> Result<Vec<Placed>, WriteError> {
+    fn write(&self, runs: &[Run], proofs: &[Vec<u8>]) -> Result<(Vec<Placed>, Cursor), WriteError> {
+        let placed = self.append(runs, proofs)?;
+        #[cfg(ate_planted)]
+        if ate_crypto::planted("acknowledge-before-sync") {
+            return Ok((placed, self.log.durable()));
+        }
+        let synced = self.log.sync().map_err(WriteError::Sync)?;
+        Ok((placed, synced))
+    }
+
+    fn append(&self, runs: &[Run], proofs: &[Vec<u8>]) -> Result<Vec<Placed>, WriteError> {
         let parts: Vec<Vec<&[u8]>> = runs
             .iter()
             .flat_map(|run| run.items.iter().map(|item| item.placing.parts()))
@@ -98,28 +113,62 @@ impl Committer {
         self.log
             .append(&entries, &mut placed)
             .map_err(WriteError::Append)?;
-        #[cfg(ate_planted)]
-        if ate_crypto::planted("acknowledge-before-sync") {
-            return Ok(placed);
-        }
-        self.log.sync().map_err(WriteError::Sync)?;
         Ok(placed)
     }
 
     /// Makes every commit of a round that is durable visible; `placed` are the places of its frames, in the order of [`Committer::write`].
-    fn confirm(&self, runs: Vec<Run>, placed: Vec<Placed>, answers: &mut Answers) {
+    fn confirm(&self, runs: Vec<Run>, placed: Vec<Placed>, synced: Cursor, answers: &mut Answers) {
         let mut placed = placed.into_iter();
         for run in runs {
             run.local.set_link(&run.author, run.leaf);
-            // The proof of the run.
-            placed.next();
+            let proof = placed.next().expect("one place for each frame");
+            let bytes = frame_bytes(proof.frame, proof.next);
+            run.local.read_to.lock().pass(proof.next, bytes);
+            let born = run.items[0].seq == 0;
             for item in run.items {
                 let at = placed.next().expect("one place for each frame");
                 let committed = confirm(&run.local, item.placing, item.seq, &at);
                 self.commits.fetch_add(1, Ordering::Relaxed);
                 answers.extend(item.slot.map(|slot| (slot, Ok(committed))));
             }
+            // Before the run lets go of the chain: whoever finds it gone finds it listed.
+            if let Some(birth) = run.local.birth.as_ref().filter(|_| born) {
+                self.born.lock().chains.push(birth.entry());
+            }
         }
+        self.born.lock().to = synced;
+    }
+
+    /// A planted bug: readers see commits that may never become durable.
+    #[cfg(ate_planted)]
+    fn confirm_then_sync(&self, runs: Vec<Run>, proofs: &[Vec<u8>], answers: Answers) -> Answers {
+        let placed = match self.append(&runs, proofs) {
+            Ok(placed) => placed,
+            Err(error) => {
+                let mut answers = answers;
+                self.fail(runs, &error, &mut answers);
+                return answers;
+            }
+        };
+        let ids: Vec<Hash> = runs
+            .iter()
+            .flat_map(|run| run.items.iter().filter(|item| item.slot.is_some()))
+            .map(|item| item.placing.commit.id)
+            .collect();
+        let mut confirmed = Answers::new();
+        self.confirm(runs, placed, self.log.durable(), &mut confirmed);
+        if let Err(error) = self.log.sync() {
+            let error = WriteError::Sync(error);
+            let why = error.source().to_string();
+            *self.poisoned.lock() = Some(why.clone());
+            self.is_poisoned.store(true, Ordering::Release);
+            for ((_, answer), id) in confirmed.iter_mut().zip(ids) {
+                *answer = Err(error.answer(id, &why));
+            }
+        }
+        let mut answers = answers;
+        answers.extend(confirmed);
+        answers
     }
 
     /// Takes every commit of a failed round back.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bodies::content_bytes_in_frame;
 use crate::commit::Event;
 use crate::error::Reject;
 use crate::event::Change;
@@ -48,8 +49,10 @@ impl<'s> Check<'s> {
             }
             Change::Remove { key, supersedes } => {
                 let found = self.existing(key, supersedes)?;
-                self.remove(*key, index, event, found)
+                self.end(*key, index, event, found)
             }
+            Change::Erase { key, supersedes } => self.erase(key, supersedes, index, event),
+            Change::Horizon { position } => self.horizon(*position),
             Change::Introduce(who) => self.introduce(who),
             Change::Grant(grant) => self.grant(index, grant),
             Change::Require { key, version } => self.at_version(key, version),
@@ -113,7 +116,12 @@ impl<'s> Check<'s> {
         event: &Event,
         place: &Place,
     ) -> Result<(), Reject> {
-        row.flags = flag::LIVE;
+        // What was erased of a record stays known when it comes back.
+        let erased = self
+            .state
+            .find(&key)
+            .map_or(0, |found| found.flags() & flag::ERASED);
+        row.flags = flag::LIVE | erased;
         row.sealed = (place.scope, 0);
         row.depth = place.depth + 1;
         row.above = place.scope;
@@ -217,7 +225,7 @@ impl<'s> Check<'s> {
     }
 
     /// A tombstone: it keeps place, policy and rights.
-    fn remove(
+    pub(super) fn end(
         &mut self,
         key: RecordKey,
         index: u32,
@@ -227,14 +235,17 @@ impl<'s> Check<'s> {
         if key == RecordKey::ROOT || found.is(flag::DEFINES) {
             return Err(invalid("the root record and schema descriptors stay"));
         }
+        let erases = matches!(event.head.change, Change::Erase { .. });
+        let erased = if erases { flag::ERASED } else { 0 };
         let row = PendingRow {
             parent: found.parent(self.state),
             collection: found.collection(self.state),
             schema: found.schema(self.state),
             write: found.write(self.state).map(|write| Arc::new(write.clone())),
             sealed: found.sealed(self.state),
-            flags: found.flags() & !(flag::LIVE | flag::CONTENT),
+            flags: found.flags() & !(flag::LIVE | flag::CONTENT) | erased,
             depth: found.depth(),
+            erases,
             ..PendingRow::of(index, event)
         };
         self.last_parent = None;
@@ -261,8 +272,7 @@ impl<'s> Check<'s> {
             row.sealed = (own, epoch);
             row.flags |= flag::CONTENT;
             (row.content_start, row.content_bytes) = (self.content_start, content.bytes);
-            const CRC_BYTES: u32 = 4;
-            self.content_start += ate_log::body_bytes_in_frame(content.bytes) + CRC_BYTES;
+            self.content_start += content_bytes_in_frame(content.bytes);
         } else if row.schema != SchemaTag::default() {
             return Err(invalid("a schema without content"));
         }

@@ -61,6 +61,16 @@ fn events() -> Vec<EventHead> {
         taken,
         create(key, 3),
         remove(key, Ref::Absent),
+        erase(key, Ref::Absent),
+        erase(
+            key,
+            Ref::Lane {
+                number: u64::MAX,
+                event: 1,
+            },
+        ),
+        horizon(0),
+        horizon(u64::MAX),
         require(key, at(3, 4)),
         EventHead::of(Change::Introduce(world.ann.who().clone())),
         grant(key, 200, &world.bob),
@@ -198,7 +208,7 @@ fn reserved_and_unknown_values_are_refused_by_name() {
         let bytes = [&[kind, flags][..], &key, rest].concat();
         EventHead::decode(&bytes).unwrap_err()
     };
-    for kind in 8..=15 {
+    for kind in 10..=15 {
         assert_eq!(event(kind, 0, &[0]), Reserved { what: "event kind" });
     }
     assert_eq!(
@@ -216,6 +226,13 @@ fn reserved_and_unknown_values_are_refused_by_name() {
         }
     );
     assert_eq!(event(3, 1, &[0]), Flags { kind: 3, flags: 1 });
+    for flags in [1, 2, 4, 8, 16] {
+        assert_eq!(event(8, flags, &[0]), Flags { kind: 8, flags });
+        let horizon = EventHead::decode(&[9, flags, 3]).unwrap_err();
+        assert_eq!(horizon, Flags { kind: 9, flags });
+    }
+    // A position in more bytes than it needs.
+    assert!(EventHead::decode(&[9, 0, 0x83, 0]).is_err());
     assert_eq!(event(2, 32, &[0; 9]), Flags { kind: 2, flags: 32 });
     assert_eq!(
         event(2, 4, &[[0; 9].as_slice(), &[4]].concat()),
@@ -311,7 +328,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, rng_seed: proptest::test_runner::RngSeed::Fixed(1), ..ProptestConfig::default() })]
 
     #[test]
-    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0u8..9, flags in 0u8..32) {
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0u8..11, flags in 0u8..32) {
         let mut event = vec![kind, flags];
         event.extend_from_slice(&bytes);
         for input in [&bytes, &event] {

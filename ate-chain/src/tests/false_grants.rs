@@ -103,7 +103,10 @@ fn a_key_that_the_chain_does_not_commit_to_is_never_held() {
         key
     );
     let late = Author {
-        keyring: Arc::new(crate::keyring::Keyring::new(bob)),
+        keyring: Arc::new(crate::keyring::Keyring::new(
+            bob,
+            &committer.common().seal_keys,
+        )),
         ..author
     };
     assert_eq!(local.open_content(&late, &key).unwrap().content, b"text");

@@ -7,11 +7,12 @@ use ate_crypto::{Hash, Identity, KeyId, Random, Salt, Seed, SeededRandom, Suite,
 use ate_log::{Location, Placed};
 
 use crate::commit::{Commit, Event, Verified};
+use crate::common::Common;
 use crate::error::Reject;
 use crate::event::{BodyHash, Change, EventHead, Grant};
 use crate::genesis::{Birth, unseen};
 use crate::head::{CommitHead, KeyCommitment, RULE_VERSION, Seen, commit_id};
-use crate::ids::{ChainId, CollectionTag, LaneId, RecordKey, Ref, SchemaTag, Version};
+use crate::ids::{ChainId, CollectionTag, LaneId, Position, RecordKey, Ref, SchemaTag, Version};
 use crate::state::State;
 
 /// The schema that [`World::new`] defines in the root scope.
@@ -116,7 +117,7 @@ impl World {
             Identity::from_seed(&Seed::from_bytes(seed))
         };
         let (root, ann, bob) = (identity(), identity(), identity());
-        let birth = Birth::plan("world", &root, &[0; 16], &random, 0).unwrap();
+        let birth = Birth::plan("world", &root, &[0; 16], &Common::default(), &random, 0).unwrap();
         Self {
             state: State::new(birth.chain),
             root,
@@ -129,7 +130,15 @@ impl World {
     /// The commit that founds this chain, or that would found another one.
     pub(crate) fn genesis(&self) -> Raw {
         let random = SeededRandom::new(12);
-        let birth = Birth::plan("world", &self.root, &[0; 16], &random, 0).unwrap();
+        let birth = Birth::plan(
+            "world",
+            &self.root,
+            &[0; 16],
+            &Common::default(),
+            &random,
+            0,
+        )
+        .unwrap();
         let sealed = birth.sealed();
         Raw {
             author: self.root.id(),
@@ -277,6 +286,16 @@ pub(crate) fn policy(key: RecordKey, supersedes: Ref) -> EventHead {
 
 pub(crate) fn remove(key: RecordKey, supersedes: Ref) -> EventHead {
     EventHead::of(Change::Remove { key, supersedes })
+}
+
+pub(crate) fn erase(key: RecordKey, supersedes: Ref) -> EventHead {
+    EventHead::of(Change::Erase { key, supersedes })
+}
+
+pub(crate) fn horizon(position: u64) -> EventHead {
+    EventHead::of(Change::Horizon {
+        position: Position(position),
+    })
 }
 
 pub(crate) fn require(key: RecordKey, version: Ref) -> EventHead {

@@ -73,6 +73,14 @@ pub(super) fn establish(
         source,
     };
     write_full(&*draft.file, 0, &header.encode()).map_err(|error| failed("write", error))?;
+    #[cfg(ate_planted)]
+    if crate::planted::planted("name-a-segment-before-its-header") {
+        let named = storage
+            .rename(&temporary, &name)
+            .and_then(|()| storage.sync_dir());
+        named.map_err(|error| failed("rename", error))?;
+        return Ok(Arc::clone(&draft.file));
+    }
     draft
         .file
         .sync_all()
@@ -80,6 +88,10 @@ pub(super) fn establish(
     storage
         .rename(&temporary, &name)
         .map_err(|error| failed("rename", error))?;
+    #[cfg(ate_planted)]
+    if crate::planted::planted("forget-directory-sync") {
+        return Ok(Arc::clone(&draft.file));
+    }
     storage
         .sync_dir()
         .map_err(|error| failed("sync the directory of", error))?;

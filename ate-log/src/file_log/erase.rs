@@ -4,7 +4,10 @@
 //! ones removed. A large body is punched out of its file first: a crash in between leaves it
 //! damaged, and erasing it again finishes the work.
 
-use super::{FileLog, maintain::seal_error};
+use super::{
+    FileLog,
+    maintain::{pair_names, seal_error},
+};
 use crate::{
     error::{AppendError, ReadError},
     frame::{LARGE_BODY_BYTES, STUB_BYTES, Stub, body_bytes_in_frame},
@@ -68,7 +71,7 @@ impl FileLog {
                     written.push((share.pair.id().file, files));
                 }
                 Err(error) => {
-                    self.discard(&names(&self.tier.manifest(), &written))?;
+                    self.discard(&pair_names(&self.tier.manifest(), &written))?;
                     return match error {
                         crate::sealed::SealError::Stopped => Ok(Reclaimed::default()),
                         error => Err(seal_error(error, &*self.storage)),
@@ -81,7 +84,7 @@ impl FileLog {
             self.commit(next)?;
             old.iter()
                 .for_each(|(number, files)| self.tier.forget(*number, files));
-            self.discard(&names(&manifest, &old))?;
+            self.discard(&pair_names(&manifest, &old))?;
         }
         Ok(reclaimed)
     }
@@ -190,17 +193,4 @@ fn put(manifest: &mut Manifest, number: u32, files: GroupFiles) {
     groups
         .filter(|group| group.group == files.group)
         .for_each(|group| *group = files);
-}
-
-/// The names of the files of these pairs.
-fn names(manifest: &Manifest, pairs: &[(u32, GroupFiles)]) -> Vec<String> {
-    let ids = pairs
-        .iter()
-        .map(|(number, files)| (manifest.pair_id(*number, files), files));
-    ids.flat_map(|(id, files)| {
-        let bodies = (files.bodies_bytes > 0).then(|| id.bodies_name());
-        [Some(id.heads_name()), bodies]
-    })
-    .flatten()
-    .collect()
 }

@@ -9,7 +9,7 @@ use crate::{
     frame::Binding,
     location::Location,
     maintenance::Pace,
-    sealed::{Manifest, SealError, SealPlan, Set},
+    sealed::{GroupFiles, Manifest, SealError, SealPlan, SealedPair, Set},
     segment::{SEGMENT_HEADER_BYTES, segment_name},
     storage::Storage,
 };
@@ -47,7 +47,7 @@ impl FileLog {
         Ok(true)
     }
 
-    /// Writes the sealed files of a segment and reads them back.
+    /// Writes the sealed files of a segment, and reads them back before the segment may go.
     fn write_set(&self, number: u32, end: u32, pace: &mut dyn Pace) -> Result<Set, SealError> {
         let manifest = self.tier.manifest();
         let file = self.segments.handle(number)?;
@@ -81,14 +81,47 @@ impl FileLog {
                 Step::Frame { at, bytes, .. } => plan.add(at, bytes)?,
             }
         }
-        plan.write(&*self.storage, &*file, end, &mut |bytes| pace.did(bytes))
+        let set = plan.write(&*self.storage, &*file, end, &mut |bytes| pace.did(bytes))?;
+        match self.read_back(&manifest, &set, pace) {
+            Ok(()) => Ok(set),
+            Err(error) => {
+                let files: Vec<_> = set.groups.iter().map(|files| (number, *files)).collect();
+                // What is left behind is removed at the next opening.
+                drop(self.discard(&pair_names(&manifest, &files)));
+                Err(error)
+            }
+        }
+    }
+
+    /// Checks all of what was written for a segment.
+    fn read_back(
+        &self,
+        manifest: &Manifest,
+        set: &Set,
+        pace: &mut dyn Pace,
+    ) -> Result<(), SealError> {
+        for files in &set.groups {
+            let id = manifest.pair_id(set.file, files);
+            let pair = SealedPair::open(&self.storage, id, set.end, files)?;
+            let mut damaged = None;
+            let flow = pair.scrub(&mut |bytes| pace.did(bytes), &mut |at, damage| {
+                damaged.get_or_insert(ReadError::Corrupt { at, damage });
+            })?;
+            if let Some(error) = damaged {
+                return Err(error.into());
+            }
+            if flow.is_break() {
+                return Err(SealError::Stopped);
+            }
+        }
+        Ok(())
     }
 
     /// Makes a manifest the one that counts. Nothing that the old one names may be removed before.
     pub(super) fn commit(&self, mut next: Manifest) -> Result<(), AppendError> {
         next.generation += 1;
         #[cfg(ate_planted)]
-        if crate::planted("manifest-without-sync") {
+        if crate::planted::planted("manifest-without-sync") {
             self.tier.replace(next);
             return Ok(());
         }
@@ -139,6 +172,19 @@ impl FileLog {
         }
         self.roll(&mut writer, 0)
     }
+}
+
+/// The names of the files of these pairs, each with the number of its segment.
+pub(super) fn pair_names(manifest: &Manifest, pairs: &[(u32, GroupFiles)]) -> Vec<String> {
+    let ids = pairs
+        .iter()
+        .map(|(number, files)| (manifest.pair_id(*number, files), files));
+    ids.flat_map(|(id, files)| {
+        let bodies = (files.bodies_bytes > 0).then(|| id.bodies_name());
+        [Some(id.heads_name()), bodies]
+    })
+    .flatten()
+    .collect()
 }
 
 /// What the callers of a log get to hear.

@@ -158,7 +158,7 @@ fn load_settled(
     Segments::load(storage, &numbers, manifest.as_ref()).map(|segments| (segments, manifest))
 }
 
-/// What the writer tells live readers in the lock file: `docs/format.md`, section 6.5.
+/// What the writer tells live readers in the lock file: `docs/format.md`, section 6.6.
 struct Publication {
     log_id: [u8; 16],
     end: Cursor,

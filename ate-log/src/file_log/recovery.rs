@@ -159,6 +159,10 @@ fn judge_bad(
         // Preallocated space, or frames of which not one sector arrived.
         return Ok(Verdict::Open);
     }
+    #[cfg(ate_planted)]
+    if crate::planted::planted("take-damage-for-torn") {
+        return Ok(Verdict::Torn);
+    }
     if proven_later(file, binding, at, length)? {
         return Ok(Verdict::Corrupt(damage));
     }
@@ -180,6 +184,10 @@ fn proven_later(
     length: u32,
 ) -> io::Result<bool> {
     let found = find_header(file, binding, at + 1, length, |header| {
+        #[cfg(ate_planted)]
+        if crate::planted::planted("believe-a-watermark-of-the-same-group") {
+            return true;
+        }
         header.watermark > at
     })?;
     Ok(found.is_some())

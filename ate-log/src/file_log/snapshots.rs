@@ -12,6 +12,12 @@ impl FileLog {
     pub(super) fn put_snapshot(&self, name: &str, bytes: &[u8]) -> Result<(), AppendError> {
         self.check_snapshot_write(name)?;
         let (temporary, file_name) = (snapshot_file_new(name), snapshot_file(name));
+        #[cfg(ate_planted)]
+        let temporary = if crate::planted::planted("write-over-the-old-snapshot") {
+            file_name.clone()
+        } else {
+            temporary
+        };
         let _turn = self.snapshot_turn.lock();
         let place = || self.storage.place();
         let failed = |doing| {

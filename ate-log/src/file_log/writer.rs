@@ -101,6 +101,13 @@ impl FileLog {
                 });
                 Ok(())
             }
+            #[cfg(ate_planted)]
+            Err(source)
+                if source.kind() == io::ErrorKind::StorageFull
+                    && crate::planted::planted("acknowledge-on-a-full-disk") =>
+            {
+                Ok(())
+            }
             Err(source) => {
                 placed.truncate(before);
                 let error = self.poison("write", writer.number, source);
@@ -251,7 +258,13 @@ impl FileLog {
         writer
             .file
             .truncate(u64::from(sealed.offset))
-            .and_then(|()| writer.file.sync_all())
+            .and_then(|()| {
+                #[cfg(ate_planted)]
+                if crate::planted::planted("begin-a-segment-before-the-last-is-durable") {
+                    return Ok(());
+                }
+                writer.file.sync_all()
+            })
             .map_err(|source| self.poison("seal", writer.number, source))?;
         self.raise_durable(sealed);
         drop(turn);
@@ -301,8 +314,13 @@ impl FileLog {
                 end if end.file == appended.file => end,
                 _ => appended,
             };
-            file.sync_data()
-                .map_err(|source| self.poison("sync", end.file, source))?;
+            let synced = file.sync_data();
+            #[cfg(ate_planted)]
+            let synced = match synced {
+                Err(_) if crate::planted::planted("retry-a-failed-sync") => file.sync_data(),
+                synced => synced,
+            };
+            synced.map_err(|source| self.poison("sync", end.file, source))?;
             self.raise_durable(end);
             self.publish();
         }
@@ -332,7 +350,13 @@ impl FileLog {
     }
 
     fn write_mark(&self, writer: &mut Writer) -> io::Result<()> {
-        writer.file.sync_data()?;
+        #[cfg(ate_planted)]
+        let is_early = crate::planted::planted("mark-the-close-before-the-sync");
+        #[cfg(not(ate_planted))]
+        let is_early = false;
+        if !is_early {
+            writer.file.sync_data()?;
+        }
         let at = writer.end;
         self.raise_durable(Location {
             file: writer.number,
@@ -402,6 +426,10 @@ impl FileLog {
             AppendError::Io { source, .. } => format!("{error}: {source}"),
             _ => error.to_string(),
         };
+        #[cfg(ate_planted)]
+        if crate::planted::planted("write-on-after-a-failed-sync") {
+            return error;
+        }
         self.poison.lock().get_or_insert(cause);
         error
     }

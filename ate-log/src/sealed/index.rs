@@ -286,6 +286,7 @@ impl Index {
     }
 
     /// The frames of one stream, in logical order. O(log n) to find them.
+    #[cfg(test)]
     pub(crate) fn frames_of(&self, stream: &StreamId) -> impl Iterator<Item = SealedFrame> + '_ {
         let found = self.streams.binary_search_by(|entry| entry.id.cmp(stream));
         let range = found.map_or(0..0, |at| self.streams[at].range());
@@ -293,6 +294,7 @@ impl Index {
     }
 
     /// The streams that have frames here, ascending.
+    #[cfg(test)]
     pub(crate) fn streams(&self) -> impl Iterator<Item = StreamId> + '_ {
         self.streams.iter().map(|stream| stream.id)
     }
@@ -347,6 +349,7 @@ impl Index {
 impl SealedFrame {
     /// As [`Index::locate`], for who has this frame without the index; `gone` are the gone
     /// parts of the frame's bodies, in order. `None` if the byte is not the frame's. O(`gone`).
+    #[cfg(test)]
     pub(crate) fn locate(&self, offset: u32, gone: &[Gone]) -> Option<Located> {
         let within = offset.checked_sub(self.offset)?;
         if within < self.head_bytes {
@@ -407,6 +410,7 @@ impl FrameEntry {
 
 impl StreamEntry {
     /// Indexes of its frames, once it is known that there are so many.
+    #[cfg(test)]
     pub(super) const fn range(&self) -> Range<usize> {
         self.first as usize..self.first as usize + self.count as usize
     }

@@ -286,3 +286,40 @@ fn writes_answer_in_json() {
     let removed = json_lines(&place.good(&["rm", "universe", "a", "--json"]));
     assert!(removed[0]["root"].is_string());
 }
+
+#[test]
+fn erase_asks_to_be_meant_and_leaves_nothing_to_read() {
+    let place = Place::new();
+    for value in ["1", "2"] {
+        place.good(&["put", "universe", "secret", value]);
+    }
+    place.good(&["put", "universe", "other", "3"]);
+    let unmeant = place.ate(&["erase", "universe", "secret"]);
+    assert_eq!(unmeant.code, 2, "{unmeant:?}");
+    assert!(unmeant.err.contains("--yes"), "{unmeant:?}");
+    assert_eq!(place.good(&["get", "universe", "secret"]), "2\n");
+    let erased = place.ate(&["erase", "universe", "secret", "--yes"]);
+    assert_eq!((erased.code, erased.out.as_str()), (0, ""), "{erased:?}");
+    assert!(erased.err.contains("erased"), "{erased:?}");
+    for args in [
+        ["get", "universe", "secret"].as_slice(),
+        &["get", "universe", "secret", "--at", "2"],
+        &["erase", "universe", "secret", "--yes"],
+    ] {
+        let gone = place.ate(args);
+        assert_eq!(gone.code, 1, "{gone:?}");
+        assert!(gone.err.contains("was erased"), "{gone:?}");
+    }
+    assert_eq!(place.good(&["ls", "universe"]), "other\n");
+    let history = place.good(&["history", "universe", "secret"]);
+    assert_eq!(history.matches("bytes erased").count(), 2, "{history}");
+    assert_eq!(history.matches("  erased").count(), 1, "{history}");
+    let log = place.good(&["log", "universe"]);
+    assert!(log.contains("erase ") && !log.contains("secret"), "{log}");
+    place.good(&["verify", "--deep"]);
+    // The name can be used again.
+    place.good(&["put", "universe", "secret", "4"]);
+    assert_eq!(place.good(&["get", "universe", "secret"]), "4\n");
+    let never = place.ate(&["erase", "universe", "never", "--yes"]);
+    assert_eq!(never.code, 1, "{never:?}");
+}

@@ -86,11 +86,22 @@ Examples:
   ate ls universe settings/       those that begin with `settings/`
   ate ls universe --long          with version, type and size")]
     Ls(Ls),
-    /// Remove a record; its history stays
+    /// Remove a record; its history stays readable (see `erase`)
     #[command(after_help = "\
 Example:
   ate rm universe settings/theme")]
     Rm(Rm),
+    /// Destroy a record with all its versions and its name, for good
+    #[command(after_help = "\
+Example:
+  ate erase universe people/ann --yes
+
+Every content that the record ever had and its name are destroyed in this store, and no copy that follows the chain shows them
+any more. The chain stays provable: that a record existed, when it was written, how large it was and by whom stays visible.
+It cannot reach copies that do not follow the chain: backups, exports, whoever has read it. A solid-state disk or a file system
+with snapshots may keep old blocks until it needs their place: encrypt the disk if that matters. Who held the keys can still
+confirm a name that it guesses.")]
+    Erase(Erase),
     /// List the versions of one record
     #[command(after_help = "\
 Example:
@@ -203,6 +214,17 @@ pub(crate) struct Rm {
     pub(crate) chain: String,
     /// Name of the record
     pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Erase {
+    /// Chain to write to
+    pub(crate) chain: String,
+    /// Name of the record
+    pub(crate) name: String,
+    /// Yes, destroy it: nobody brings it back
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,11 +2,11 @@
 
 use std::io::{self, IsTerminal as _, Read as _};
 
-use ate::chain::Position;
+use ate::chain::{Kept, Position};
 use ate::{Chain, Document, ErrorKind, Expect, Json, Receipt};
 use serde::Serialize;
 
-use crate::args::{Get, History, Ls, Put, Rm};
+use crate::args::{Erase, Get, History, Ls, Put, Rm};
 use crate::export::Shown;
 use crate::failure::{Code, Failure, fault};
 use crate::interrupt;
@@ -56,7 +56,7 @@ pub(crate) fn put(place: &Place, args: &Put, out: &mut Output) -> Result<(), Fai
         .version::<Json>(name)
         .map(|version| version.to_string());
     store.close().wait().map_err(fault)?;
-    written(out, &chain, name, version, &receipt)
+    written(out, &chain, name, "written", version, &receipt)
 }
 
 pub(crate) fn rm(place: &Place, args: &Rm, out: &mut Output) -> Result<(), Failure> {
@@ -69,7 +69,26 @@ pub(crate) fn rm(place: &Place, args: &Rm, out: &mut Output) -> Result<(), Failu
         .wait()
         .map_err(|error| not_found(error.into(), &args.chain, name))?;
     store.close().wait().map_err(fault)?;
-    written(out, &chain, name, None, &receipt)
+    written(out, &chain, name, "removed", None, &receipt)
+}
+
+pub(crate) fn erase(place: &Place, args: &Erase, out: &mut Output) -> Result<(), Failure> {
+    let name = valid_name(&args.name)?;
+    if !args.yes {
+        return Err(Failure::usage(format!(
+            "this destroys `{name}` with all its versions, for good"
+        ))
+        .next("say that you mean it with --yes; `ate erase --help` tells what stays"));
+    }
+    let store = place.write_existing()?;
+    let chain = place.chain_to_read(&store, &args.chain)?;
+    interrupt::listen();
+    let receipt = chain
+        .erase::<Json>(name)
+        .wait()
+        .map_err(|error| not_found(error.into(), &args.chain, name))?;
+    store.close().wait().map_err(fault)?;
+    written(out, &chain, name, "erased", None, &receipt)
 }
 
 pub(crate) fn get(place: &Place, args: &Get, out: &mut Output) -> Result<(), Failure> {
@@ -176,6 +195,8 @@ pub(crate) fn history(place: &Place, args: &History, out: &mut Output) -> Result
         author: String,
         live: bool,
         bytes: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gone: Option<&'static str>,
     }
     let versions = chain
         .history::<Json>(name)
@@ -188,15 +209,21 @@ pub(crate) fn history(place: &Place, args: &History, out: &mut Output) -> Result
             author: entry.author.to_string(),
             live: entry.live,
             bytes: entry.content_bytes,
+            gone: match entry.kept {
+                Kept::Erased => Some("erased"),
+                Kept::Dropped => Some("dropped"),
+                _ => None,
+            },
         };
         if out.is_json() {
             out.object(&entry)?;
             continue;
         }
-        let what = if entry.live {
-            format!("{} bytes sealed", Count(entry.bytes.into()))
-        } else {
-            "removed".into()
+        let bytes = Count(entry.bytes.into());
+        let what = match (entry.live, entry.gone) {
+            (true, gone) => format!("{bytes} bytes {}", gone.unwrap_or("sealed")),
+            (false, Some(gone)) => gone.into(),
+            (false, None) => "removed".into(),
         };
         out.line(format_args!(
             "{:<10} position {:<8} {}  {}  {what}",
@@ -213,6 +240,7 @@ fn written(
     out: &mut Output,
     chain: &Chain,
     name: &str,
+    done: &str,
     version: Option<String>,
     receipt: &Receipt,
 ) -> Result<(), Failure> {
@@ -225,10 +253,7 @@ fn written(
             root: receipt.root.to_string(),
         });
     }
-    let what = version.map_or_else(
-        || "removed".to_owned(),
-        |version| format!("version {version}"),
-    );
+    let what = version.map_or_else(|| done.to_owned(), |version| format!("version {version}"));
     say(format_args!(
         "{}: `{name}` {what}, position {}",
         chain.name(),
@@ -304,7 +329,7 @@ pub(crate) fn stored(chain: &Chain, name: &str) -> Result<Option<Document>, Fail
         Ok(document) => Ok(Some(document)),
         Err(error) => {
             let error = ate::Error::from(error);
-            if error.kind() == ErrorKind::NotFound {
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone) {
                 Ok(None)
             } else {
                 Err(error.into())

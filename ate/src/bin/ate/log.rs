@@ -140,6 +140,8 @@ fn changed(event: &EventHead, chain: &Chain) -> Changed {
         Change::Create { key, .. } => ("create", Some(key)),
         Change::Update { key, .. } => ("update", Some(key)),
         Change::Remove { key, .. } => ("remove", Some(key)),
+        Change::Erase { key, .. } => ("erase", Some(key)),
+        Change::Horizon { .. } => ("horizon", None),
         Change::Introduce(_) => ("introduce key", None),
         Change::Grant(_) => ("grant", None),
         Change::Rotate(_) => ("rotate keys", None),

@@ -67,6 +67,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Get(args)) => documents::get(&place, &args, &mut out),
         Some(Command::Ls(args)) => documents::ls(&place, &args, &mut out),
         Some(Command::Rm(args)) => documents::rm(&place, &args, &mut out),
+        Some(Command::Erase(args)) => documents::erase(&place, &args, &mut out),
         Some(Command::History(args)) => documents::history(&place, &args, &mut out),
         Some(Command::Import(args)) => import::run(&place, &args, &mut out),
         Some(Command::Export(args)) => export::run(&place, &args, &mut out),

@@ -28,6 +28,7 @@ struct Shown {
     events: u64,
     bodies: u64,
     body_bytes: u64,
+    erased: u64,
     signatures: u64,
     proofs: u64,
     deep: bool,
@@ -76,6 +77,7 @@ pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), 
                 events: verified.proved.events,
                 bodies: verified.proved.bodies,
                 body_bytes: verified.proved.body_bytes,
+                erased: verified.proved.erased,
                 signatures: verified.proved.signatures,
                 proofs: verified.proved.proofs,
                 deep: args.deep,
@@ -141,9 +143,13 @@ fn show(shown: &Shown, proved: &Proved, out: &mut Output) -> Result<(), Failure>
     if out.is_json() {
         return out.object(shown);
     }
+    let gone = match proved.erased {
+        0 => String::new(),
+        count => format!("; {} erased, as the chain says", plural(count, "part")),
+    };
     out.line(format_args!(
         "{}: good to position {}\n  root        {}\n  order       {}, each judged by the rules and authority at its place\n  \
-         changes     {}\n  hashes      {}, {}\n  signatures  {} verified, each Ed25519 and ML-DSA-65, for {}",
+         changes     {}\n  hashes      {}, {}{gone}\n  signatures  {} verified, each Ed25519 and ML-DSA-65, for {}",
         shown.chain,
         shown.position,
         shown.root,

@@ -1,9 +1,10 @@
 //! Prints the embedded rows of the design's table: `cargo xtask bench [ROWS…]`.
 //!
-//! Rows: lone 64 tasks bulk read open verify memory bytes bodies. `--dir DIR` chooses the disk, `--seconds N` the length of a row.
+//! Rows: lone 64 tasks bulk read open verify memory bytes bodies many. `--dir DIR` chooses the disk, `--seconds N` the length of a row.
 
 mod bulk;
 mod commits;
+mod many;
 mod open;
 mod read;
 
@@ -51,6 +52,17 @@ const ROWS: &[Row] = &[
     ("open", open::open),
     ("verify", open::verify),
     ("memory", open::memory),
+    ("many", many::many),
+];
+
+type Step = (&'static str, fn(&std::path::Path) -> Outcome);
+
+/// What the rows on memory run in processes of their own.
+const STEPS: &[Step] = &[
+    ("--fill", open::fill_million),
+    ("--measure", open::measure_memory),
+    ("--fill-many", many::fill),
+    ("--measure-many", many::measure),
 ];
 
 fn main() -> Outcome {
@@ -60,14 +72,8 @@ fn main() -> Outcome {
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            // The memory row runs these two in processes of their own.
-            "--fill" | "--measure" => {
+            step if let Some((_, step)) = STEPS.iter().find(|(name, _)| *name == step) => {
                 let dir = arguments.next().ok_or("a directory is missing")?;
-                let step = if argument == "--fill" {
-                    open::fill_million
-                } else {
-                    open::measure_memory
-                };
                 return step(dir.as_ref());
             }
             "--dir" => dir = arguments.next().ok_or("--dir needs a directory")?.into(),
