@@ -238,6 +238,7 @@ impl StoreInner {
         for id in self.chains.surplus() {
             let mut bytes = 0;
             self.chains.let_go(&id, |chain| {
+                self.finish_erasures_of(chain);
                 // It comes back all the same without, only slower.
                 if self.keeps_rest() && chain.local().replay_bytes() > self.replay_bytes_max {
                     match self.put_to_rest(chain) {

@@ -1,6 +1,6 @@
 //! Snapshots: chains at rest and the list of chains, sealed under the store's own key. All of it is a cache.
 
-use ate_chain::{ChainId, Directory, Rest};
+use ate_chain::{ChainId, Directory, Rest, rest_name};
 use ate_crypto::sealed_file;
 use ate_log::Log;
 use ate_view::Chain;
@@ -79,6 +79,12 @@ impl StoreInner {
 
     /// Keeps the state of a chain; how many bytes were written: none while commits are under way.
     pub(crate) fn put_to_rest(&self, chain: &Chain) -> Result<u64, Error> {
+        chain
+            .local()
+            .between_erasures(|| self.put_to_rest_now(chain))
+    }
+
+    fn put_to_rest_now(&self, chain: &Chain) -> Result<u64, Error> {
         // Asked first: what is written meanwhile is replayed though the snapshot may have it.
         let replayed = chain.local().replay_bytes();
         let Some((state, names)) = chain.local().at_rest(|| chain.names_at_rest()) else {
@@ -160,8 +166,4 @@ impl StoreInner {
         );
         Ok(self.log.snapshot_put(name, &plain)?)
     }
-}
-
-fn rest_name(chain: &ChainId) -> String {
-    format!("chain-{chain}")
 }
