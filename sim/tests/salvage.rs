@@ -1,15 +1,15 @@
 //! A store opened in spite of damage: for damage in each frame of a log of two chains, in its header or its bytes, each chain shows exactly what
 //! is proven of it, and says that more is missing if more is, and not otherwise.
 
-mod fault;
-
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ate::chain::ChainId;
-use ate::log::{FileLog, FrameKind, Image, Location, Log as _, MemStorage, Scan, StreamId};
+use ate::log::{
+    FileLog, FrameKind, Image, Location, Log as _, LogOptions, MemStorage, Scan, StreamId,
+};
 use ate::{Depth, ErrorKind, Json, Missing, Position, Store};
-use fault::World;
+use ate_sim::World;
 
 const PUTS: u64 = 6;
 
@@ -103,7 +103,7 @@ fn damaged_in(image: &Image, frame: &Known, byte: u32) -> Image {
 
 #[test]
 fn damage_costs_a_chain_what_stood_there_and_after_and_other_chains_nothing() {
-    let world = World::new();
+    let world = World::new(1, LogOptions::new([7; 16]));
     let (image, frames) = sample(&world);
     assert!(frames.len() >= 4 * PUTS as usize);
     let (mut whole, mut open_ended) = (0, 0);
@@ -160,7 +160,7 @@ fn damage_costs_a_chain_what_stood_there_and_after_and_other_chains_nothing() {
 
 #[test]
 fn a_store_without_damage_is_whole() {
-    let world = World::new();
+    let world = World::new(1, LogOptions::new([7; 16]));
     let (image, _) = sample(&world);
     let store = salvage(&world, &image);
     assert!(store.damage().is_empty());
