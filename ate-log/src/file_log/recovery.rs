@@ -157,7 +157,7 @@ fn judge_bad(
         return Ok(Verdict::Open);
     }
     #[cfg(ate_planted)]
-    if crate::planted::planted("take-damage-for-torn") {
+    if crate::planted("take-damage-for-torn") {
         return Ok(Verdict::Torn);
     }
     if proven_later(file, binding, at, length)? {
@@ -195,8 +195,7 @@ fn proven_later(
                 .first_chunk()
                 .and_then(|bytes| Header::decode(binding, start + index as u32, bytes));
             #[cfg(ate_planted)]
-            if header.is_some() && crate::planted::planted("believe-a-watermark-of-the-same-group")
-            {
+            if header.is_some() && crate::planted("believe-a-watermark-of-the-same-group") {
                 return Ok(true);
             }
             if header.is_some_and(|header| header.watermark > at) {
