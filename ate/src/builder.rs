@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ate_chain::{Clock, Committer, Pending, Spawn};
 use ate_crypto::{Identity, Random, Seed};
-use ate_log::{FileLog, FileStorage, Log, LogOptions, MemLog, OpenError, Storage};
+use ate_log::{DamagedRange, FileLog, FileStorage, Log, LogOptions, MemLog, OpenError, Storage};
 use ate_view::ValueCache;
 use parking_lot::Mutex;
 
@@ -40,6 +40,7 @@ pub struct StoreBuilder {
     identity: Option<Identity>,
     storage: Option<Arc<dyn Storage>>,
     read_only: bool,
+    salvage: bool,
     must_exist: bool,
     cache_bytes: usize,
     log_options: LogOptions,
@@ -67,6 +68,7 @@ impl StoreBuilder {
             identity: None,
             storage: None,
             read_only: false,
+            salvage: false,
             must_exist: false,
             cache_bytes: CACHE_BYTES,
             log_options: LogOptions::default(),
@@ -122,6 +124,17 @@ impl StoreBuilder {
         self.read_only = true;
         self.must_exist = true;
         self
+    }
+
+    /// Opens for reading even if the log is damaged, anywhere: each chain is shown up to its last commit that is proven, and those that stand elsewhere
+    /// whole. [`Store::damage`] says what is damaged, [`Store::missing`] what that means for a chain. Nothing is made or changed.
+    ///
+    /// # Cost
+    /// Opening reads the whole log.
+    #[must_use]
+    pub fn salvage(mut self) -> Self {
+        self.salvage = true;
+        self.read_only()
     }
 
     /// Fails if there is no store yet, instead of making one.
@@ -207,7 +220,7 @@ impl StoreBuilder {
 
     fn open_now(self) -> Result<Store, Error> {
         let (identity, is_new_identity) = self.find_identity()?;
-        let (log, store) = self.open_log()?;
+        let OpenLog { log, store, damage } = self.open_log()?;
         let thread: Option<Box<dyn Spawn>> = if self.is_single_threaded {
             None
         } else {
@@ -231,6 +244,7 @@ impl StoreBuilder {
             maintenance: Maintenance::new(self.has_thread.then(spawn)),
             upkeep: UpkeepState::new(self.upkeep),
             evicting: Mutex::default(),
+            damage,
             log,
             committer,
             clock: self.clock,
@@ -282,15 +296,23 @@ impl StoreBuilder {
         }
     }
 
-    fn open_log(&self) -> Result<(Arc<dyn Log>, [u8; 16]), Error> {
+    fn open_log(&self) -> Result<OpenLog, Error> {
         let mut id = [0; 16];
         self.random.fill(&mut id);
         let storage: Arc<dyn Storage> = match (&self.storage, &self.dir) {
             (Some(storage), _) => storage.clone(),
             (None, Some(dir)) => Arc::new(FileStorage::new(dir)),
-            (None, None) => return Ok((Arc::new(MemLog::new()), id)),
+            (None, None) => {
+                return Ok(OpenLog {
+                    log: Arc::new(MemLog::new()),
+                    store: id,
+                    damage: None,
+                });
+            }
         };
-        let log = if self.read_only {
+        let log = if self.salvage {
+            FileLog::open_damaged(storage)?
+        } else if self.read_only {
             FileLog::open_reader(storage)?
         } else {
             if self.must_exist {
@@ -302,8 +324,19 @@ impl StoreBuilder {
             };
             FileLog::open(storage, options)?
         };
-        // The log's identity tells this store's lanes from others: a copied directory is a fork of this store.
-        let store = log.log_id();
-        Ok((Arc::new(log), store))
+        // The store's identity tells its lanes from others: a copied directory is a fork of this store, a restored one is not.
+        Ok(OpenLog {
+            store: log.store_id(),
+            damage: self.salvage.then(|| log.damage().to_vec()),
+            log: Arc::new(log),
+        })
     }
+}
+
+/// A log with what the store has to know of it.
+struct OpenLog {
+    log: Arc<dyn Log>,
+    store: [u8; 16],
+    /// `None` if the log had to be undamaged to be opened.
+    damage: Option<Vec<DamagedRange>>,
 }

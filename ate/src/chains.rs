@@ -278,6 +278,15 @@ impl Chains {
             .collect()
     }
 
+    /// Every chain that is open, for work that takes its time: only the one at hand counts as in use.
+    pub(crate) fn open_one_by_one(&self) -> impl Iterator<Item = Chain> + '_ {
+        let ids: Vec<ChainId> = self.table.lock().entries.keys().copied().collect();
+        ids.into_iter().filter_map(|id| {
+            let table = self.table.lock();
+            table.entries.get(&id).and_then(Entry::chain).cloned()
+        })
+    }
+
     /// Waits for the commits that nobody waits for, of every chain.
     pub(crate) fn settle(&self) {
         self.open_now().iter().for_each(Chain::settle);

@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Denied,
     /// A limit is exceeded, or the input has no acceptable form.
     Limit,
+    /// The disk has no room for it. Nothing was changed; with room, the same succeeds.
+    Full,
     /// The system's files.
     Io,
 }
@@ -52,6 +54,7 @@ impl ErrorKind {
             Self::Locked => "locked",
             Self::Denied => "denied",
             Self::Limit => "limit",
+            Self::Full => "disk full",
             Self::Io => "input or output",
         }
     }
@@ -162,6 +165,8 @@ impl Error {
             Self::Chain(error) => open_kind(error),
             Self::Log(error) => log_kind(error),
             Self::Close(ate_log::AppendError::Poisoned { .. }) => ErrorKind::Poisoned,
+            Self::Close(ate_log::AppendError::DiskFull { .. }) => ErrorKind::Full,
+            Self::File { source, .. } if is_full(source) => ErrorKind::Full,
             Self::LogRead(ate_log::ReadError::Corrupt { .. }) => ErrorKind::Damaged,
             Self::Keystore { source, .. } => match source {
                 KeystoreError::Newer { .. } => ErrorKind::NewerSchema,
@@ -217,6 +222,9 @@ impl Error {
             }
             (_, ErrorKind::Conflict) => "read again and try again",
             (_, ErrorKind::NewerSchema) => "use a program as new as the one that wrote it",
+            (_, ErrorKind::Full) => {
+                "free space on that disk, or move the store directory to another one, then try again"
+            }
             (_, ErrorKind::Damaged) => "verify the store, and restore the named file from a copy",
             _ => return None,
         })
@@ -261,6 +269,7 @@ fn commit_kind(error: &CommitError) -> ErrorKind {
         CommitError::Store(error) => match error {
             ate_chain::SubmitError::Poisoned { .. } => ErrorKind::Poisoned,
             ate_chain::SubmitError::TooLarge { .. } => ErrorKind::Limit,
+            ate_chain::SubmitError::Full { .. } => ErrorKind::Full,
             ate_chain::SubmitError::ReadOnly | ate_chain::SubmitError::Closed => ErrorKind::Denied,
             _ => ErrorKind::Io,
         },
@@ -303,9 +312,14 @@ fn log_kind(error: &ate_log::OpenError) -> ErrorKind {
         OpenError::Locked { .. } => ErrorKind::Locked,
         OpenError::NotFound { .. } => ErrorKind::NotFound,
         OpenError::NewerFormat { .. } | OpenError::UnknownFrame { .. } => ErrorKind::NewerSchema,
-        OpenError::NotADirectory { .. } | OpenError::DiskFull { .. } | OpenError::Io { .. } => {
-            ErrorKind::Io
-        }
+        OpenError::DiskFull { .. } => ErrorKind::Full,
+        OpenError::Io { source, .. } if is_full(source) => ErrorKind::Full,
+        OpenError::NotADirectory { .. } | OpenError::Io { .. } => ErrorKind::Io,
         _ => ErrorKind::Damaged,
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }

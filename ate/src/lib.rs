@@ -41,6 +41,7 @@ mod inner;
 mod keystore;
 mod maintenance;
 mod rest;
+mod salvage;
 mod store;
 mod upkeep;
 
@@ -58,6 +59,7 @@ pub use ate_view::{
 pub use builder::{CACHE_BYTES, IDLE_BYTES_MAX, OPEN_CHAINS_MAX, REPLAY_BYTES_MAX, StoreBuilder};
 pub use error::{Error, ErrorKind};
 pub use keystore::Keystore;
+pub use salvage::Missing;
 pub use store::{ChainInfo, Store, StoreInfo, Verified};
 pub use upkeep::{Upkeep, UpkeepCounts};
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ate_chain::{EraseError, Local, Position};
 use ate_log::{Damage, Least, Location, Pace, Reclaimed, Scrubbed};
+use ate_view::Chain;
 use parking_lot::Mutex;
 
 use crate::error::Error;
@@ -125,7 +126,7 @@ impl StoreInner {
         };
         pacing.limit(self.upkeep.settings.bytes_per_second);
         let least = self.upkeep.settings.compact_least;
-        for chain in self.chains.open_now() {
+        for chain in self.chains.open_one_by_one() {
             if let Err(error) = self.compact(chain.local(), least, pacing) {
                 self.upkeep.failed("nothing was given back", &error);
             }
@@ -159,14 +160,20 @@ impl StoreInner {
 
     /// Destroys what erasures of open chains left to be destroyed: a crash may have come between.
     pub(crate) fn finish_erasures(&self) -> Next {
-        for chain in self.chains.open_now() {
-            if chain.local().has_due_erasures()
-                && let Err(error) = chain.local().finish_erasures()
-            {
-                self.upkeep.failed("an erasure is not finished", &error);
-            }
+        for chain in self.chains.open_one_by_one() {
+            self.finish_erasures_of(&chain);
         }
         Next::WhenCalled
+    }
+
+    /// Destroys what erasures of one chain left, before it is let go as well.
+    pub(crate) fn finish_erasures_of(&self, chain: &Chain) {
+        if self.log.writable()
+            && chain.local().has_due_erasures()
+            && let Err(error) = chain.local().finish_erasures()
+        {
+            self.upkeep.failed("an erasure is not finished", &error);
+        }
     }
 
     /// Calls for what is due at the opening of a store that is written.

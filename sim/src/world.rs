@@ -25,6 +25,7 @@ pub const SMALL_FILES: LogOptions = LogOptions {
     segment_bytes_max: 64 << 10,
     zero_window_bytes: 4 << 10,
     groups: 2,
+    reserve_bytes: 0,
 };
 
 /// A clock that moves one millisecond at each look.

@@ -92,7 +92,7 @@ fn fail(world: &Arc<World>, call: u64, fault: Fault, is_for_good: bool, tally: &
             assert!(
                 matches!(
                     kind,
-                    ErrorKind::Io | ErrorKind::Unknown | ErrorKind::Poisoned
+                    ErrorKind::Io | ErrorKind::Full | ErrorKind::Unknown | ErrorKind::Poisoned
                 ),
                 "{context}: {kind:?} is not what happened: {error:?}"
             );

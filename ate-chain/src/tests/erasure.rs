@@ -234,7 +234,7 @@ fn what_is_missing_comes_back_and_what_differs_is_damage() {
         let mut contents = vec![stored()];
         let commit = commit_of(meta, content);
         commit
-            .verify(metas, |_| contents.pop(), check)
+            .verify(metas, || contents.pop(), check)
             .map(|(_, missing)| missing)
     };
     let here = || Stored::Here(Cow::Borrowed(&[2; 60]));

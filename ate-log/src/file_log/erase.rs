@@ -95,7 +95,7 @@ impl FileLog {
         self.discard(&pair_names(&self.tier.manifest(), written))?;
         match error {
             SealError::Stopped => Ok(Reclaimed::default()),
-            error => Err(seal_error(error)),
+            error => Err(seal_error(error, &*self.storage)),
         }
     }
 

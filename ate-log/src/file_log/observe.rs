@@ -11,7 +11,7 @@ use crate::{
     frame::Binding,
     location::{Cursor, Location},
     sealed::Manifest,
-    storage::{LockState, Storage},
+    storage::{Access, LockState, Storage, read_full},
 };
 use std::{sync::Arc, thread, time::Duration};
 
@@ -53,7 +53,11 @@ impl FileLog {
     /// Readers: finds the durable end.
     pub(super) fn observe(&self) -> Result<Cursor, ReadError> {
         for _ in 0..OBSERVE_TRIES {
-            self.tier.reload(&self.segments)?;
+            match self.tier.reload(&self.segments) {
+                // It was told when the log was opened in spite of it.
+                Err(_) if self.salvaged.is_some() => {}
+                reloaded => reloaded?,
+            }
             match self.lock_state()? {
                 LockState::Held(bytes) => {
                     if let Some(end) = Publication::decode(&bytes, self.segments.log_id()) {
@@ -115,6 +119,22 @@ impl FileLog {
             drop(lock.publish(&publication.encode()));
         }
     }
+}
+
+/// The log id in the lock file, whether the lock is held or not: a hint for a log whose headers do not tell.
+pub(super) fn published_log_id(storage: &dyn Storage) -> Option<[u8; 16]> {
+    let bytes = match storage.lock_state(LOCK_FILE).ok()? {
+        LockState::Held(bytes) => bytes,
+        LockState::Free => {
+            let file = storage.open(LOCK_FILE, Access::Read).ok()?;
+            let mut bytes = vec![0; PUBLICATION_BYTES];
+            let read = read_full(&*file, 0, &mut bytes).ok()?;
+            bytes.truncate(read);
+            bytes
+        }
+    };
+    let log_id = *bytes.first_chunk()?;
+    Publication::decode(&bytes, &log_id).map(|_| log_id)
 }
 
 /// The segments and the manifest, which a writer may be changing meanwhile.

@@ -42,6 +42,7 @@ impl FileLog {
             manifest => Self::recover(storage, options, lock, &numbers, manifest)?,
         };
         log.publish();
+        log.keep_reserve();
         Ok(log)
     }
 
@@ -180,16 +181,17 @@ impl FileLog {
         if tail.verdict == Verdict::Torn {
             // Never write where a torn frame was: some of its sectors might still arrive.
             let mut writer = log.writer.as_ref().expect("made above").lock();
-            log.roll(&mut writer, 0).map_err(|error| match error {
-                AppendError::DiskFull { .. } => OpenError::DiskFull {
-                    place: log.storage.place(),
-                },
-                other => OpenError::Io {
-                    doing: "begin a segment after",
-                    name,
-                    source: io::Error::other(other),
-                },
-            })?;
+            log.roll_after_tear(&mut writer)
+                .map_err(|error| match error {
+                    AppendError::DiskFull { .. } => OpenError::DiskFull {
+                        place: log.storage.place(),
+                    },
+                    other => OpenError::Io {
+                        doing: "begin a segment after",
+                        name,
+                        source: io::Error::other(other),
+                    },
+                })?;
         }
         Ok(log)
     }

@@ -3,6 +3,7 @@
 use super::{
     FileLog, LogOptions,
     draft::{draft, establish, reserve},
+    reserve::is_full,
 };
 use crate::{
     error::AppendError,
@@ -183,10 +184,12 @@ impl FileLog {
             let empty = writer.end == SEGMENT_HEADER_BYTES;
             if need <= planned || empty {
                 let name = segment_name(writer.number);
-                writer.size = reserve(&*writer.file, &name, need, planned)
+                let place = || self.storage.place();
+                writer.size = reserve(&*writer.file, place, &name, writer.size..need, planned)
                     .map_err(|error| self.unless_full(error))?;
             } else {
                 self.roll(writer, total)?;
+                self.keep_reserve();
             }
         }
         self.fill_ahead(writer, total)
@@ -213,12 +216,29 @@ impl FileLog {
         Ok(())
     }
 
-    /// Seals the newest segment and begins the next with space for `total` bytes.
+    /// Begins a new segment after a torn tail. The log cannot be opened without it, so on a full disk the reserve is given up for it.
+    pub(super) fn roll_after_tear(&self, writer: &mut Writer) -> Result<(), AppendError> {
+        match self.roll(writer, 0) {
+            // As little as can be: what is left of the reserve is not for appends.
+            Err(AppendError::DiskFull { .. }) if self.give_up_reserve() => {
+                self.roll_to(writer, 0, 0)
+            }
+            result => result,
+        }
+    }
+
+    /// Seals the newest segment and begins the next, of its planned size or with space for `total` bytes if they are more.
+    pub(super) fn roll(&self, writer: &mut Writer, total: u32) -> Result<(), AppendError> {
+        let planned = self.options.segment_bytes(writer.number.saturating_add(1));
+        self.roll_to(writer, total, planned)
+    }
+
+    /// Seals the newest segment and begins the next with space for `total` bytes, better `want` in all.
     ///
     /// The order is what makes recovery simple: the old file is durable to its end *before*
     /// a new one names that end, and a segment file has its name only once its header is
     /// durable. So only the newest segment can have an unproven tail.
-    pub(super) fn roll(&self, writer: &mut Writer, total: u32) -> Result<(), AppendError> {
+    fn roll_to(&self, writer: &mut Writer, total: u32, want: u32) -> Result<(), AppendError> {
         let number = writer
             .number
             .checked_add(1)
@@ -227,13 +247,8 @@ impl FileLog {
             .saturating_add(total)
             .saturating_add(MARK_BYTES);
         // Before anything is changed: a full disk leaves the log as it was.
-        let draft = draft(
-            &*self.storage,
-            number,
-            need,
-            self.options.segment_bytes(number).max(need),
-        )
-        .map_err(|error| self.unless_full(error))?;
+        let draft = draft(&*self.storage, number, need, want.max(need))
+            .map_err(|error| self.unless_full(error))?;
         let sealed = Location {
             file: writer.number,
             offset: writer.end,
@@ -329,6 +344,7 @@ impl FileLog {
             self.publish();
         }
         writer.closed = true;
+        self.return_reserve();
         *self.lock.lock() = None;
         Ok(())
     }
@@ -347,11 +363,14 @@ impl FileLog {
             offset: at,
         });
         let binding = Binding::new(self.segments.log_id(), writer.number);
-        write_full(
-            &*writer.file,
-            u64::from(at),
-            &frame::encode_mark(binding, at, at),
-        )?;
+        let mark = frame::encode_mark(binding, at, at);
+        match write_full(&*writer.file, u64::from(at), &mark) {
+            // Only a write is tried again, never a sync: a second one would hide that the first one failed.
+            Err(error) if is_full(&error) && self.give_up_reserve() => {
+                write_full(&*writer.file, u64::from(at), &mark)?;
+            }
+            result => result?,
+        }
         writer.file.truncate(u64::from(at + MARK_BYTES))?;
         writer.file.sync_all()?;
         writer.end = at + MARK_BYTES;

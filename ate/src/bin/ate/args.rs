@@ -23,7 +23,8 @@ Start here:
   ate verify                                prove every signature, hash and root again
 
 Standard output carries data only; messages go to standard error.
-Exit codes: 0 done, 1 failed or not found, 2 usage, 3 damage found, 4 rejected or conflict, 5 unknown outcome."
+Exit codes: 0 done, 1 failed or not found, 2 usage, 3 damage found, 4 rejected or conflict, 5 unknown outcome,
+6 damaged, but what is proven was printed."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -139,7 +140,7 @@ Examples:
   ate verify universe --deep
 
 Every hash, rule, order and root is checked again from the files alone, and the signatures that cover them; with --deep
-every single signature. Damage is exit code 3, with its chain, position, file and offset.")]
+every single signature. Damage is exit code 3, with its chain, position, file and offset, and every damaged place of the log.")]
     Verify(Verify),
     /// Show, save or restore the key pair that this store writes with
     #[command(after_help = "\

@@ -19,6 +19,7 @@ mod log;
 mod output;
 mod passphrase;
 mod progress;
+mod salvage;
 mod store;
 mod verify;
 
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let mut out = Output::new(cli.global.json);
     let place = Place::new(&cli.global);
-    match cli.command {
+    let result = match cli.command {
         None => info::next_step(&place, &mut out),
         Some(Command::Demo(args)) => demo::run(&args, &mut out),
         Some(Command::Put(args)) => documents::put(&place, &args, &mut out),
@@ -79,6 +80,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
             clap_complete::generate(args.shell, &mut Cli::command(), "ate", &mut script);
             out.bytes(&script)
         }
-    }?;
-    out.flush()
+    };
+    // What was printed before a failure stays printed.
+    let flushed = out.flush();
+    place.ended(result.and(flushed))
 }
