@@ -123,6 +123,12 @@ pub static CAUSE: Invariant = in_the_run(
     "an error has a cause, and says of which kind it is",
     "ate::ErrorKind",
 );
+/// Erased is gone.
+pub static DESTROYED: Invariant = in_the_run(
+    "destroyed",
+    "what an answered erasure destroyed is nowhere on the disk, in no life of the store",
+    "docs/format.md; ate::Chain::erase",
+);
 /// A full disk changes nothing.
 pub static FULL: Invariant = in_the_run(
     "full",
@@ -155,7 +161,7 @@ pub static HEALING: Invariant = in_the_run(
 );
 
 /// All of them.
-pub static ALL: [&Invariant; 15] = [
+pub static ALL: [&Invariant; 16] = [
     &DURABLE,
     &ATOMIC,
     &ORDERED,
@@ -166,6 +172,7 @@ pub static ALL: [&Invariant; 15] = [
     &SALTS,
     &NO_FALSE_DAMAGE,
     &CAUSE,
+    &DESTROYED,
     &FULL,
     &POISONED,
     &DETECTED,
@@ -245,6 +252,8 @@ impl<E: Into<Error>> From<E> for Miss {
         Self::Error(error.into())
     }
 }
+
+pub(crate) use ordered::compare as compare_past;
 
 fn miss(seen: impl Into<String>) -> Result<(), Miss> {
     Err(Miss::Seen(seen.into()))

@@ -121,7 +121,7 @@ impl FileLog {
     pub(super) fn commit(&self, mut next: Manifest) -> Result<(), AppendError> {
         next.generation += 1;
         #[cfg(ate_planted)]
-        if crate::planted::planted("manifest-without-sync") {
+        if crate::planted("manifest-without-sync") {
             self.tier.replace(next);
             return Ok(());
         }

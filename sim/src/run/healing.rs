@@ -23,6 +23,7 @@ impl Run {
         if !notes.is_empty() {
             return Err(broken(format!("after a clean close: {notes:?}")).into());
         }
+        self.nothing_doomed_is_left()?;
         self.write_everywhere(2)?;
         // The power goes once more, before anything is closed.
         let left = self.copy_after_cut(Loss::Everything);
