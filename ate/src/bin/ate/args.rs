@@ -165,6 +165,27 @@ Examples:
 It finds what the disk has damaged, before it is needed. Damage is exit code 3, with every place. A store that runs does it
 once a day by itself. `ate verify` proves signatures and hashes on top.")]
     Scrub(Scrub),
+    /// Copy the store into another directory, also while another process writes it
+    #[command(after_help = "\
+Examples:
+  ate backup /mnt/disk/ate                    the first time everything, later what is new
+  ate backup /mnt/disk/ate --with-identity    and the file that can read it
+
+The copy ends where the store was durable when the command began. What is new in it is read back and checked before it
+counts; an interrupted backup leaves the earlier one. What was erased since goes from the copy too. A backup is not opened
+for writing; `ate --dir /mnt/disk/ate verify` proves it where it is. The identity is NOT copied unless you say so: keep it,
+or its 24 words, in another place, or nobody can read the backup.")]
+    Backup(Backup),
+    /// Put a backup back, in a directory without a store, and prove all of it
+    #[command(after_help = "\
+Examples:
+  ate --dir ./new restore /mnt/disk/ate
+  ate --dir ./new restore /mnt/disk/ate --identity /safe/place/identity
+
+Every file is compared with its checksum, then every chain is proved from its first commit with every body; only then the
+directory becomes a store. It becomes another store than the original: both may write, and their commits are never mistaken
+for one another, but they are two histories from there on. A store that is there is never overwritten.")]
+    Restore(Restore),
     /// Show, save or restore the key pair that this store writes with
     #[command(after_help = "\
 Examples:
@@ -347,6 +368,24 @@ pub(crate) struct Verify {
     /// Verify every single signature, also those that a later one covers
     #[arg(long)]
     pub(crate) deep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// Directory of the backup: empty, or with earlier backups of this store
+    pub(crate) dest: PathBuf,
+    /// Copy the identity file too: whoever gets the backup can then read it, and write as you
+    #[arg(long)]
+    pub(crate) with_identity: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// Directory of the backup
+    pub(crate) source: PathBuf,
+    /// Identity file to put into the restored store
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

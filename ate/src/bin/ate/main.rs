@@ -5,6 +5,7 @@
 
 mod ambient;
 mod args;
+mod backup;
 mod damage;
 mod demo;
 mod documents;
@@ -76,6 +77,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Verify(args)) => verify::run(&place, &args, &mut out),
         Some(Command::Compact(args)) => upkeep::compact(&place, &args, &mut out),
         Some(Command::Scrub(args)) => upkeep::scrub(&place, &args, &mut out),
+        Some(Command::Backup(args)) => backup::run(&place, &args, &mut out),
+        Some(Command::Restore(args)) => backup::restore(&place, &args, &mut out),
         Some(Command::Identity(args)) => identity::run(&place, args.command, &mut out),
         Some(Command::Info) => info::run(&place, &mut out),
         Some(Command::Completions(args)) => {
