@@ -48,15 +48,10 @@ mod large;
 mod restore;
 mod view;
 
-use crate::{
-    file_log::FileLog,
-    location::Location,
-    maintenance::Pace,
-    storage::Storage,
-};
+use crate::{file_log::FileLog, location::Location, maintenance::Pace, storage::Storage};
+pub(crate) use catalog::BACKUP_FILE;
 pub(crate) use destination::{Destination, Frozen};
 pub use error::BackupError;
-pub(crate) use catalog::BACKUP_FILE;
 pub(crate) use restore::RESTORE_FILE;
 pub use restore::{Restore, Restored, restore};
 use std::sync::Arc;
@@ -140,10 +135,16 @@ pub fn verify_backup(
             Err(source) => return Err(BackupError::io("open", &listed.name, source)),
         };
         let mut crc = 0;
-        copy::pieces(&*file, &listed.name, 0..listed.bytes, pace, &mut |_, bytes| {
-            crc = crc32c::crc32c_append(crc, bytes);
-            Ok(())
-        })?;
+        copy::pieces(
+            &*file,
+            &listed.name,
+            0..listed.bytes,
+            pace,
+            &mut |_, bytes| {
+                crc = crc32c::crc32c_append(crc, bytes);
+                Ok(())
+            },
+        )?;
         if crc != listed.crc {
             damaged.push(listed.name.clone());
         }

@@ -31,15 +31,30 @@ fn whole(image: &Image, context: &str) {
 /// A backup opens as a log for readers and for writers, is whole, and has exactly this.
 fn judge(image: &Image, expected: &Contents, context: &str) {
     whole(image, context);
-    assert_eq!(&read_image(image.clone()).expect(context), expected, "{context}: plain");
+    assert_eq!(
+        &read_image(image.clone()).expect(context),
+        expected,
+        "{context}: plain"
+    );
     let storage = MemStorage::from_image(image.clone());
     let viewed = open_backup(&shared(&storage)).expect(context);
-    assert_eq!(&contents(&viewed).expect(context), expected, "{context}: viewed");
+    assert_eq!(
+        &contents(&viewed).expect(context),
+        expected,
+        "{context}: viewed"
+    );
     let refused = FileLog::open(Arc::new(storage.clone()), SMALL);
-    assert!(matches!(refused, Err(OpenError::Backup { .. })), "{context}");
+    assert!(
+        matches!(refused, Err(OpenError::Backup { .. })),
+        "{context}"
+    );
     storage.remove("backup").expect(context);
     let log = FileLog::open(Arc::new(storage), SMALL).expect(context);
-    assert_eq!(&contents(&log).expect(context), expected, "{context}: written");
+    assert_eq!(
+        &contents(&log).expect(context),
+        expected,
+        "{context}: written"
+    );
     let mut damage = Vec::new();
     log.scrub(&mut FullSpeed, &mut |at, what| damage.push((at, what)))
         .expect(context);
@@ -59,12 +74,18 @@ fn every_backup_is_the_history_up_to_its_start() {
                 continue;
             }
             let context = format!("seed {seed} step {step}");
-            let done = story.log.backup(&shared(&to), &mut FullSpeed).expect(&context);
+            let done = story
+                .log
+                .backup(&shared(&to), &mut FullSpeed)
+                .expect(&context);
             assert_eq!(done.end, story.log.durable(), "{context}");
             judge(&to.image(), &story.durable(), &context);
         }
         story.sync();
-        story.log.backup(&shared(&to), &mut FullSpeed).expect("backed up");
+        story
+            .log
+            .backup(&shared(&to), &mut FullSpeed)
+            .expect("backed up");
         let image = to.image();
         for &index in &story.erased {
             let needle = &story.frames[index].0.parts[1][..16];
@@ -79,26 +100,54 @@ fn every_backup_is_the_history_up_to_its_start() {
 #[test]
 fn an_incremental_backup_copies_what_is_new() {
     let (mut story, to) = (Story::example(), MemStorage::new());
-    let first = story.log.backup(&shared(&to), &mut FullSpeed).expect("backed up");
-    assert!(first.files_kept == 0 && first.bytes_copied >= first.bytes, "{first:?}");
-    let again = story.log.backup(&shared(&to), &mut FullSpeed).expect("backed up");
-    assert_eq!((again.files_copied, again.bytes_copied), (0, 0), "{again:?}");
+    let first = story
+        .log
+        .backup(&shared(&to), &mut FullSpeed)
+        .expect("backed up");
+    assert!(
+        first.files_kept == 0 && first.bytes_copied >= first.bytes,
+        "{first:?}"
+    );
+    let again = story
+        .log
+        .backup(&shared(&to), &mut FullSpeed)
+        .expect("backed up");
+    assert_eq!(
+        (again.files_copied, again.bytes_copied),
+        (0, 0),
+        "{again:?}"
+    );
     assert_eq!(again.files_kept, first.files_copied);
 
     story.append(100);
     story.sync();
-    let little = story.log.backup(&shared(&to), &mut FullSpeed).expect("backed up");
+    let little = story
+        .log
+        .backup(&shared(&to), &mut FullSpeed)
+        .expect("backed up");
     let newest = u64::from(SMALL.segment_bytes_max);
-    assert!(little.bytes_copied <= 2 * newest && little.files_copied <= 2, "{little:?}");
+    assert!(
+        little.bytes_copied <= 2 * newest && little.files_copied <= 2,
+        "{little:?}"
+    );
 
     // Sealing a segment moves its bytes once; what was sealed stays.
     story.log.seal(&mut FullSpeed).expect("sealed");
-    let sealed = story.log.backup(&shared(&to), &mut FullSpeed).expect("backed up");
-    assert!(sealed.bytes_copied <= 2 * newest && sealed.files_copied <= 3, "{sealed:?}");
+    let sealed = story
+        .log
+        .backup(&shared(&to), &mut FullSpeed)
+        .expect("backed up");
+    assert!(
+        sealed.bytes_copied <= 2 * newest && sealed.files_copied <= 3,
+        "{sealed:?}"
+    );
 
     story.append(90_000);
     story.sync();
-    let large = story.log.backup(&shared(&to), &mut FullSpeed).expect("backed up");
+    let large = story
+        .log
+        .backup(&shared(&to), &mut FullSpeed)
+        .expect("backed up");
     assert!(large.bytes_copied < 90_000 + 4096 + 2 * newest, "{large:?}");
     judge(&to.image(), &story.durable(), "the last");
 }
@@ -117,7 +166,10 @@ fn cut_everywhere(
         storage.cut_at(call);
         assert!(!run(&shared(&storage)), "call {call} is made");
         for loss in Loss::all(seeds) {
-            judge(storage.image_after_cut(loss), &format!("call {call} {loss:?}"));
+            judge(
+                storage.image_after_cut(loss),
+                &format!("call {call} {loss:?}"),
+            );
         }
     }
 }
@@ -127,7 +179,10 @@ fn an_interrupted_backup_leaves_the_earlier_one_or_the_new_one() {
     // Sealed since, erased since (small and large), grown since.
     let mut story = Story::example();
     let to = MemStorage::new();
-    story.log.backup(&shared(&to), &mut FullSpeed).expect("backed up");
+    story
+        .log
+        .backup(&shared(&to), &mut FullSpeed)
+        .expect("backed up");
     let (before, earlier) = (to.image(), story.durable());
     story.seal_all();
     story.erase(10);
@@ -146,19 +201,32 @@ fn an_interrupted_backup_leaves_the_earlier_one_or_the_new_one() {
         let viewed = open_backup(&shared(&MemStorage::from_image(image.clone())));
         let viewed = contents(&viewed.expect(context)).expect(context);
         let is_new = viewed == later;
-        assert!(is_new || viewed == earlier, "{context}: neither the earlier nor the new one");
+        assert!(
+            is_new || viewed == earlier,
+            "{context}: neither the earlier nor the new one"
+        );
         match read_image(image.clone()) {
             Ok(plain) if plain == earlier => seen[0] += 1,
             Ok(plain) if plain == later => seen[1] += 1,
             Ok(plain) => {
-                let numbers = |contents: &Contents| contents.iter().map(|(n, _)| *n).collect::<Vec<_>>();
-                assert!(is_new && numbers(&later).starts_with(&numbers(&plain)), "{context}");
+                let numbers =
+                    |contents: &Contents| contents.iter().map(|(n, _)| *n).collect::<Vec<_>>();
+                assert!(
+                    is_new && numbers(&later).starts_with(&numbers(&plain)),
+                    "{context}"
+                );
             }
-            Err(ReadError::Corrupt { damage: Damage::SegmentMissing, .. }) if is_new => seen[2] += 1,
+            Err(ReadError::Corrupt {
+                damage: Damage::SegmentMissing,
+                ..
+            }) if is_new => seen[2] += 1,
             Err(error) => panic!("{context}: {error}"),
         }
         let to = MemStorage::from_image(image);
-        story.log.backup(&shared(&to), &mut FullSpeed).expect(context);
+        story
+            .log
+            .backup(&shared(&to), &mut FullSpeed)
+            .expect(context);
         judge(&to.image(), &later, context);
     });
     assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
@@ -173,12 +241,22 @@ fn an_interrupted_first_backup_is_none_or_whole() {
         if backup_info(&shared(&to)).expect(context).is_some() {
             whole(&to.image(), context);
             let viewed = open_backup(&shared(&to)).expect(context);
-            assert_eq!(contents(&viewed).expect(context), story.durable(), "{context}");
+            assert_eq!(
+                contents(&viewed).expect(context),
+                story.durable(),
+                "{context}"
+            );
         } else {
             let opened = FileLog::open_reader(shared(&to));
-            assert!(matches!(opened, Err(OpenError::NotFound { .. })), "{context}");
+            assert!(
+                matches!(opened, Err(OpenError::NotFound { .. })),
+                "{context}"
+            );
         }
-        story.log.backup(&shared(&to), &mut FullSpeed).expect(context);
+        story
+            .log
+            .backup(&shared(&to), &mut FullSpeed)
+            .expect(context);
         judge(&to.image(), &story.durable(), context);
     });
 }
@@ -186,7 +264,10 @@ fn an_interrupted_first_backup_is_none_or_whole() {
 #[test]
 fn an_interrupted_restore_is_refused_until_it_was_finished() {
     let (story, from) = (Story::example(), MemStorage::new());
-    story.log.backup(&shared(&from), &mut FullSpeed).expect("backed up");
+    story
+        .log
+        .backup(&shared(&from), &mut FullSpeed)
+        .expect("backed up");
     let from = shared(&from);
     let run = |to: &Arc<dyn Storage>| {
         restore(&from, to, STORE, &mut FullSpeed).is_ok_and(|restore| restore.finish().is_ok())
@@ -210,7 +291,11 @@ fn an_interrupted_restore_is_refused_until_it_was_finished() {
         }
         let again = restore(&from, &shared(&to), STORE, &mut FullSpeed).expect(context);
         again.finish().expect(context);
-        assert_eq!(read_image(to.image()).expect(context), story.durable(), "{context}");
+        assert_eq!(
+            read_image(to.image()).expect(context),
+            story.durable(),
+            "{context}"
+        );
     });
     assert!(refused > 0 && whole > 0, "{refused} {whole}");
 }
@@ -218,9 +303,15 @@ fn an_interrupted_restore_is_refused_until_it_was_finished() {
 #[test]
 fn a_restored_log_is_another_store_with_the_same_history() {
     let (mut story, from, to) = (Story::example(), MemStorage::new(), MemStorage::new());
-    story.log.backup(&shared(&from), &mut FullSpeed).expect("backed up");
+    story
+        .log
+        .backup(&shared(&from), &mut FullSpeed)
+        .expect("backed up");
     let restoring = restore(&shared(&from), &shared(&to), STORE, &mut FullSpeed).expect("restored");
-    assert!(matches!(FileLog::open_reader(shared(&to)), Err(OpenError::Unfinished { .. })));
+    assert!(matches!(
+        FileLog::open_reader(shared(&to)),
+        Err(OpenError::Unfinished { .. })
+    ));
     let reader = restoring.reader().expect("readable by whoever restores");
     assert_eq!(contents(&reader).expect("read"), story.durable());
     let restored = restoring.finish().expect("finished");
@@ -233,10 +324,16 @@ fn a_restored_log_is_another_store_with_the_same_history() {
 
     // Neither continues the other's backups.
     let refused = log.backup(&shared(&from), &mut FullSpeed);
-    assert!(matches!(refused, Err(BackupError::OtherStore { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(BackupError::OtherStore { .. })),
+        "{refused:?}"
+    );
     story.append(10);
     story.sync();
-    story.log.backup(&shared(&from), &mut FullSpeed).expect("backed up");
+    story
+        .log
+        .backup(&shared(&from), &mut FullSpeed)
+        .expect("backed up");
     judge(&from.image(), &story.durable(), "of the original");
 }
 
@@ -246,20 +343,35 @@ fn what_is_not_an_older_backup_of_this_store_is_not_overwritten() {
     let old = MemStorage::from_image(story.storage.image());
     story.append(10);
     story.sync();
-    story.log.backup(&shared(&to), &mut FullSpeed).expect("backed up");
+    story
+        .log
+        .backup(&shared(&to), &mut FullSpeed)
+        .expect("backed up");
     let before = to.image();
 
     let itself = story.log.backup(&shared(&story.storage), &mut FullSpeed);
-    assert!(matches!(itself, Err(BackupError::HoldsAStore { .. })), "{itself:?}");
+    assert!(
+        matches!(itself, Err(BackupError::HoldsAStore { .. })),
+        "{itself:?}"
+    );
     let older = FileLog::open(Arc::new(old), SMALL).expect("opened");
     let newer = older.backup(&shared(&to), &mut FullSpeed);
     assert!(matches!(newer, Err(BackupError::Newer { .. })), "{newer:?}");
-    let options = ate_log::LogOptions { log_id: [9; 16], ..SMALL };
+    let options = ate_log::LogOptions {
+        log_id: [9; 16],
+        ..SMALL
+    };
     let other = FileLog::open(Arc::new(MemStorage::new()), options).expect("opened");
     let other = other.backup(&shared(&to), &mut FullSpeed);
-    assert!(matches!(other, Err(BackupError::OtherLog { .. })), "{other:?}");
+    assert!(
+        matches!(other, Err(BackupError::OtherLog { .. })),
+        "{other:?}"
+    );
     let occupied = restore(&shared(&to), &shared(&story.storage), STORE, &mut FullSpeed);
-    assert!(matches!(occupied, Err(BackupError::HoldsAStore { .. })), "{occupied:?}");
+    assert!(
+        matches!(occupied, Err(BackupError::HoldsAStore { .. })),
+        "{occupied:?}"
+    );
     let mut names = before;
     names.remove("backup.lock");
     let mut after = to.image();
@@ -272,19 +384,30 @@ fn what_is_not_an_older_backup_of_this_store_is_not_overwritten() {
     drop(taken);
     to.create("lock").expect("as the system does");
     let written = story.log.backup(&shared(&to), &mut FullSpeed);
-    assert!(matches!(written, Err(BackupError::Written { .. })), "{written:?}");
+    assert!(
+        matches!(written, Err(BackupError::Written { .. })),
+        "{written:?}"
+    );
 }
 
 #[test]
 fn a_damaged_log_does_not_replace_a_good_backup() {
     let (mut story, to) = (Story::example(), MemStorage::new());
-    story.log.backup(&shared(&to), &mut FullSpeed).expect("backed up");
+    story
+        .log
+        .backup(&shared(&to), &mut FullSpeed)
+        .expect("backed up");
     let before = to.image();
     story.append(400);
     story.sync();
     story.log.roll().expect("rolled");
     let mut image = story.storage.image();
-    let newest = image.keys().filter(|name| name.starts_with("log-")).next_back().expect("there").clone();
+    let newest = image
+        .keys()
+        .filter(|name| name.starts_with("log-"))
+        .next_back()
+        .expect("there")
+        .clone();
     let changed: Vec<String> = image
         .keys()
         .filter(|name| name.ends_with(".seg") && **name != newest)
@@ -293,17 +416,29 @@ fn a_damaged_log_does_not_replace_a_good_backup() {
         .collect();
     for name in changed {
         let bytes = image.get_mut(&name).expect("listed");
-        let at = bytes.iter().rposition(|byte| *byte != 0).expect("not empty") - 20;
+        let at = bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .expect("not empty")
+            - 20;
         bytes[at] ^= 1;
-        let log = FileLog::open_reader(Arc::new(MemStorage::from_image(image.clone()))).expect("opens");
+        let log =
+            FileLog::open_reader(Arc::new(MemStorage::from_image(image.clone()))).expect("opens");
         let to = MemStorage::from_image(before.clone());
         let refused = log.backup(&shared(&to), &mut FullSpeed);
         assert!(
-            matches!(refused, Err(BackupError::SourceDamaged { .. } | BackupError::Diverged { .. })),
+            matches!(
+                refused,
+                Err(BackupError::SourceDamaged { .. } | BackupError::Diverged { .. })
+            ),
             "{name}: {refused:?}"
         );
         let viewed = open_backup(&shared(&to)).expect("opens");
-        assert_eq!(contents(&viewed).ok(), read_image(before.clone()).ok(), "{name}");
+        assert_eq!(
+            contents(&viewed).ok(),
+            read_image(before.clone()).ok(),
+            "{name}"
+        );
         whole(&to.image(), &name);
         image.get_mut(&name).expect("listed")[at] ^= 1;
     }
@@ -312,7 +447,10 @@ fn a_damaged_log_does_not_replace_a_good_backup() {
 #[test]
 fn damage_in_a_backup_is_found_and_the_next_one_mends_what_was_removed() {
     let (story, to) = (Story::example(), MemStorage::new());
-    story.log.backup(&shared(&to), &mut FullSpeed).expect("backed up");
+    story
+        .log
+        .backup(&shared(&to), &mut FullSpeed)
+        .expect("backed up");
     for (name, bytes) in to.image() {
         if bytes.is_empty() {
             continue;
@@ -322,16 +460,30 @@ fn damage_in_a_backup_is_found_and_the_next_one_mends_what_was_removed() {
             image.get_mut(&name).expect("listed")[at] ^= 4;
             let damaged = MemStorage::from_image(image.clone());
             let found = verify_backup(&shared(&damaged), &mut FullSpeed);
-            let refused = restore(&shared(&damaged), &shared(&MemStorage::new()), STORE, &mut FullSpeed);
+            let refused = restore(
+                &shared(&damaged),
+                &shared(&MemStorage::new()),
+                STORE,
+                &mut FullSpeed,
+            );
             assert!(refused.is_err(), "{name}");
             if name == "backup" {
-                assert!(matches!(found, Err(BackupError::Damaged { .. })), "{found:?}");
+                assert!(
+                    matches!(found, Err(BackupError::Damaged { .. })),
+                    "{found:?}"
+                );
                 continue;
             }
-            assert_eq!(found.expect("readable").damaged, std::slice::from_ref(&name));
+            assert_eq!(
+                found.expect("readable").damaged,
+                std::slice::from_ref(&name)
+            );
             image.remove(&name);
             let mended = MemStorage::from_image(image);
-            story.log.backup(&shared(&mended), &mut FullSpeed).expect(&name);
+            story
+                .log
+                .backup(&shared(&mended), &mut FullSpeed)
+                .expect(&name);
             judge(&mended.image(), &story.durable(), &name);
         }
     }
@@ -340,7 +492,10 @@ fn damage_in_a_backup_is_found_and_the_next_one_mends_what_was_removed() {
 #[test]
 fn a_failing_disk_leaves_the_earlier_backup() {
     let (mut story, to) = (Story::example(), MemStorage::new());
-    story.log.backup(&shared(&to), &mut FullSpeed).expect("backed up");
+    story
+        .log
+        .backup(&shared(&to), &mut FullSpeed)
+        .expect("backed up");
     let (before, earlier) = (to.image(), story.durable());
     story.seal_all();
     story.erase(10);
@@ -348,7 +503,10 @@ fn a_failing_disk_leaves_the_earlier_backup() {
     story.sync();
     let later = story.durable();
     let counting = FaultyStorage::new(shared(&MemStorage::from_image(before.clone())));
-    story.log.backup(&shared(&counting), &mut FullSpeed).expect("no fault");
+    story
+        .log
+        .backup(&shared(&counting), &mut FullSpeed)
+        .expect("no fault");
     for fault in Fault::ALL {
         for call in 1..=counting.calls() {
             let context = format!("{fault:?} at {call}");
@@ -359,9 +517,15 @@ fn a_failing_disk_leaves_the_earlier_backup() {
             storage.heal();
             let viewed = open_backup(&shared(&storage)).expect(&context);
             let viewed = contents(&viewed).expect(&context);
-            assert!(viewed == later || viewed == earlier && result.is_err(), "{context}");
+            assert!(
+                viewed == later || viewed == earlier && result.is_err(),
+                "{context}"
+            );
             whole(&inner.image(), &context);
-            story.log.backup(&shared(&storage), &mut FullSpeed).expect(&context);
+            story
+                .log
+                .backup(&shared(&storage), &mut FullSpeed)
+                .expect(&context);
             judge(&inner.image(), &later, &context);
         }
     }
@@ -373,7 +537,11 @@ struct Pieces(u32);
 impl Pace for Pieces {
     fn did(&mut self, _bytes: u64) -> ControlFlow<()> {
         self.0 = self.0.saturating_sub(1);
-        if self.0 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.0 == 0 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 }
 
@@ -382,7 +550,10 @@ fn a_backup_that_is_stopped_goes_on_where_it_was() {
     let (story, to) = (Story::example(), MemStorage::new());
     let stopped = story.log.backup(&shared(&to), &mut Pieces(6));
     assert!(matches!(stopped, Err(BackupError::Stopped)), "{stopped:?}");
-    let done = story.log.backup(&shared(&to), &mut FullSpeed).expect("backed up");
+    let done = story
+        .log
+        .backup(&shared(&to), &mut FullSpeed)
+        .expect("backed up");
     assert!(done.files_kept >= 3, "{done:?}");
     judge(&to.image(), &story.durable(), "after the second");
 }
@@ -419,7 +590,10 @@ fn a_reader_backs_up_beside_a_writer_that_seals_and_erases() {
                     let (at, bytes) = places[random.below(places.len() as u64) as usize];
                     let span = ate_log::Span { at, bytes };
                     let least = ate_log::Least::ANY;
-                    story.log.erase(&[span], least, &mut FullSpeed).expect("erased");
+                    story
+                        .log
+                        .erase(&[span], least, &mut FullSpeed)
+                        .expect("erased");
                 }
             }
             drop(first);
@@ -440,13 +614,19 @@ fn a_reader_backs_up_beside_a_writer_that_seals_and_erases() {
             for (index, (number, body)) in contents(&copy).expect("read").into_iter().enumerate() {
                 assert_eq!(number, index as u64, "round {round}: a prefix");
                 let original = |bytes| Remembered::commit(number, bytes).parts.swap_remove(1);
-                assert!(body.is_none_or(|body| original(body.len()) == body), "round {round}");
+                assert!(
+                    body.is_none_or(|body| original(body.len()) == body),
+                    "round {round}"
+                );
             }
             let verified = verify_backup(&to, &mut FullSpeed).expect("a backup");
             assert_eq!(verified.damaged, Vec::<String>::new(), "round {round}");
         }
         done.store(true, Ordering::Relaxed);
         let number = writer.join().expect("no panic");
-        assert!(ends.len() > 2 && ends.is_sorted(), "{ends:?} of {number} frames");
+        assert!(
+            ends.len() > 2 && ends.is_sorted(),
+            "{ends:?} of {number} frames"
+        );
     });
 }

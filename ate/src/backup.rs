@@ -11,7 +11,8 @@ use std::sync::Arc;
 use ate_chain::{ChainId, Committer, Depth, Directory, Local, Position, Proved};
 use ate_crypto::{Hash, Random};
 use ate_log::{
-    BackedUp, FileLog, FileStorage, FrameKind, Log, LogOptions, OpenError, Pace, Restored, Scan, Storage,
+    BackedUp, FileLog, FileStorage, FrameKind, Log, LogOptions, OpenError, Pace, Restored, Scan,
+    Storage,
 };
 
 use crate::ambient::{SystemClock, SystemRandom};
@@ -71,7 +72,9 @@ impl std::fmt::Display for Standing {
             Self::Equal => "with the same history as the backup",
             Self::Newer => "that is newer than the backup",
             Self::Older => "that is older than the backup",
-            Self::Diverged => "with a history that the backup does not have, and without some that it has",
+            Self::Diverged => {
+                "with a history that the backup does not have, and without some that it has"
+            }
             Self::Unknown => "that cannot be compared with the backup",
         })
     }
@@ -235,7 +238,13 @@ fn finish_erasures(
 
 fn committer(log: Arc<FileLog>) -> Arc<Committer> {
     let store = log.store_id();
-    Committer::new(log, Arc::new(SystemClock), Arc::new(SystemRandom), None, store)
+    Committer::new(
+        log,
+        Arc::new(SystemClock),
+        Arc::new(SystemRandom),
+        None,
+        store,
+    )
 }
 
 /// Why nothing is restored over the store in `dir`.
@@ -259,14 +268,15 @@ fn compare(ours: Arc<FileLog>, theirs: Arc<FileLog>) -> Result<Standing, Error> 
     ids.sort_unstable();
     ids.dedup();
     let (mut more_here, mut more_there) = (false, false);
-    let load = |committer: &Arc<Committer>, chain, has: bool| -> Result<Option<Arc<Local>>, Error> {
-        if !has {
-            return Ok(None);
-        }
-        let local = Local::at(committer, chain, None);
-        local.load()?;
-        Ok(Some(local))
-    };
+    let load =
+        |committer: &Arc<Committer>, chain, has: bool| -> Result<Option<Arc<Local>>, Error> {
+            if !has {
+                return Ok(None);
+            }
+            let local = Local::at(committer, chain, None);
+            local.load()?;
+            Ok(Some(local))
+        };
     for id in ids {
         let has = chains
             .each_ref()

@@ -384,11 +384,19 @@ fn backup_kind(error: &ate_log::BackupError) -> ErrorKind {
 const fn backup_remedy(error: &ate_log::BackupError) -> Option<&'static str> {
     use ate_log::BackupError;
     Some(match error {
-        BackupError::HoldsAStore { .. } => "name an empty directory, or one with a backup of this store",
+        BackupError::HoldsAStore { .. } => {
+            "name an empty directory, or one with a backup of this store"
+        }
         BackupError::Written { .. } => "keep it, and name another directory for the backup",
-        BackupError::OtherLog { .. } | BackupError::OtherStore { .. } => "name another directory for the backups of this store",
-        BackupError::Newer { .. } => "if the store was put back from an older copy, keep the backup: it has more; name another directory",
-        BackupError::Diverged { .. } => "verify the store, and the backup; name another directory for a new one",
+        BackupError::OtherLog { .. } | BackupError::OtherStore { .. } => {
+            "name another directory for the backups of this store"
+        }
+        BackupError::Newer { .. } => {
+            "if the store was put back from an older copy, keep the backup: it has more; name another directory"
+        }
+        BackupError::Diverged { .. } => {
+            "verify the store, and the backup; name another directory for a new one"
+        }
         _ => return None,
     })
 }

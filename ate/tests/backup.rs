@@ -18,12 +18,21 @@ const fn on<T>(_: T) -> ControlFlow<()> {
 
 fn put(chain: &Chain, number: u64) -> Result<(), Error> {
     let text = format!("{{\"number\": {number}, \"text\": \"{}\"}}", "x".repeat(40));
-    chain.put(format!("n/{number}").as_str(), Json::new(text).expect("JSON")).wait()?;
+    chain
+        .put(
+            format!("n/{number}").as_str(),
+            Json::new(text).expect("JSON"),
+        )
+        .wait()?;
     Ok(())
 }
 
 fn names(chain: &Chain) -> Result<Vec<String>, Error> {
-    let mut names: Vec<_> = chain.names("")?.into_iter().map(|entry| entry.name.to_string()).collect();
+    let mut names: Vec<_> = chain
+        .names("")?
+        .into_iter()
+        .map(|entry| entry.name.to_string())
+        .collect();
     names.sort();
     Ok(names)
 }
@@ -31,7 +40,11 @@ fn names(chain: &Chain) -> Result<Vec<String>, Error> {
 #[test]
 fn a_store_is_backed_up_while_it_is_written_and_put_back() -> Outcome {
     let dirs = tempfile::tempdir()?;
-    let (data, to, new) = (dirs.path().join("data"), dirs.path().join("backup"), dirs.path().join("new"));
+    let (data, to, new) = (
+        dirs.path().join("data"),
+        dirs.path().join("backup"),
+        dirs.path().join("new"),
+    );
     let store = Store::open(&data).wait()?;
     let chains = [store.chain("a").wait()?, store.chain("b").wait()?];
     for chain in &chains {
@@ -50,13 +63,21 @@ fn a_store_is_backed_up_while_it_is_written_and_put_back() -> Outcome {
         // By the writing process, and by another one beside it.
         let mut backups = Vec::new();
         for round in 0..3 {
-            backups.push(if round == 1 { ate::backup(&data, &to, on)? } else { store.backup(&to, on)? });
+            backups.push(if round == 1 {
+                ate::backup(&data, &to, on)?
+            } else {
+                store.backup(&to, on)?
+            });
         }
         done.store(true, Ordering::Relaxed);
         writer.join().expect("no panic")?;
         Ok(backups)
     })?;
-    assert!(backups.windows(2).all(|pair| pair[0].copied.end <= pair[1].copied.end));
+    assert!(
+        backups
+            .windows(2)
+            .all(|pair| pair[0].copied.end <= pair[1].copied.end)
+    );
     let last = backups.last().expect("three");
 
     let restored = ate::restore(&to, &new, on)?;
@@ -64,17 +85,26 @@ fn a_store_is_backed_up_while_it_is_written_and_put_back() -> Outcome {
     assert_eq!(restored.chains.len(), 2);
     for ((chain, position), (other, proved, root)) in last.chains.iter().zip(&restored.chains) {
         assert_eq!((chain, position), (other, proved));
-        let original = chains.iter().find(|open| open.id() == chain.id).expect("one of two");
+        let original = chains
+            .iter()
+            .find(|open| open.id() == chain.id)
+            .expect("one of two");
         assert_eq!(original.root_at(*position), Some(*root));
     }
     let missing = Store::builder(&new).open().wait();
-    assert!(matches!(missing, Err(Error::NoIdentity { .. })), "nothing is read without the identity");
+    assert!(
+        matches!(missing, Err(Error::NoIdentity { .. })),
+        "nothing is read without the identity"
+    );
     Keystore::in_dir(&data).copy(&Keystore::in_dir(&new))?;
     let again = Store::open(&new).wait()?;
     for (info, position, root) in &restored.chains {
         let chain = again.existing_chain(&info.name).wait()?;
         assert_eq!((chain.position(), chain.root()), (*position, *root));
-        let (here, there) = (names(&chain)?, names(&store.existing_chain(&info.name).wait()?)?);
+        let (here, there) = (
+            names(&chain)?,
+            names(&store.existing_chain(&info.name).wait()?)?,
+        );
         assert!(here.iter().all(|name| there.contains(name)));
         again.verify(&chain.id(), Depth::Deep, |_| {})?;
     }
@@ -186,13 +216,25 @@ fn a_backup_is_not_written_to() -> Outcome {
     store.backup(&to, on)?;
     Keystore::in_dir(&data).copy(&Keystore::in_dir(&to))?;
     let written = Store::open(&to).wait();
-    assert!(matches!(&written, Err(Error::Log(OpenError::Backup { .. }))));
+    assert!(matches!(
+        &written,
+        Err(Error::Log(OpenError::Backup { .. }))
+    ));
     let read = Store::builder(&to).read_only().open().wait()?;
     assert_eq!(names(&read.existing_chain("a").wait()?)?, ["n/0"]);
     let itself = store.backup(&data, on);
-    assert!(matches!(itself, Err(Error::Backup(BackupError::HoldsAStore { .. }))), "{itself:?}");
-    assert!(matches!(Store::in_memory()?.backup(&to, on), Err(Error::InMemory)));
+    assert!(
+        matches!(itself, Err(Error::Backup(BackupError::HoldsAStore { .. }))),
+        "{itself:?}"
+    );
+    assert!(matches!(
+        Store::in_memory()?.backup(&to, on),
+        Err(Error::InMemory)
+    ));
     let stopped = store.backup(dirs.path().join("other"), |_| ControlFlow::Break(()));
-    assert!(matches!(stopped, Err(Error::Backup(BackupError::Stopped))), "{stopped:?}");
+    assert!(
+        matches!(stopped, Err(Error::Backup(BackupError::Stopped))),
+        "{stopped:?}"
+    );
     Ok(())
 }

@@ -67,7 +67,8 @@ impl Catalog {
         bytes.extend_from_slice(&self.end.offset.to_le_bytes());
         bytes.extend_from_slice(&(self.files.len() as u32).to_le_bytes());
         for listed in &self.files {
-            let length = u8::try_from(listed.name.len()).expect("names of files of a log are short");
+            let length =
+                u8::try_from(listed.name.len()).expect("names of files of a log are short");
             bytes.push(length);
             bytes.extend_from_slice(listed.name.as_bytes());
             bytes.extend_from_slice(&listed.bytes.to_le_bytes());
@@ -115,9 +116,8 @@ impl Catalog {
             let name = String::from_utf8(take.slice(length.into())?.to_vec()).ok()?;
             let (bytes, crc, holes) = (take.u64()?, take.u32()?, take.u32()? as usize);
             (holes <= take.0.len() / HOLE_BYTES).then_some(())?;
-            let holes: Option<Vec<_>> = (0..holes)
-                .map(|_| Some(take.u64()?..take.u64()?))
-                .collect();
+            let holes: Option<Vec<_>> =
+                (0..holes).map(|_| Some(take.u64()?..take.u64()?)).collect();
             catalog.files.push(Listed {
                 name,
                 bytes,
@@ -132,7 +132,9 @@ impl Catalog {
     /// Whether it names files of a log only, each once: whoever copies them writes nothing else.
     fn is_plausible(&self) -> bool {
         let ordered = self.files.is_sorted_by(|a, b| a.name < b.name);
-        ordered && self.files.iter().all(|listed| is_copied(&listed.name)) && self.files.iter().all(Listed::is_plausible)
+        ordered
+            && self.files.iter().all(|listed| is_copied(&listed.name))
+            && self.files.iter().all(Listed::is_plausible)
     }
 
     /// The catalog of a directory, `None` if there is none.
@@ -174,7 +176,9 @@ impl Catalog {
         write_full(&*file, 0, &self.encode()).map_err(failed("write"))?;
         file.sync_all().map_err(failed("sync"))?;
         // The names of all that it lists, before its own.
-        storage.sync_dir().map_err(failed("sync the directory of"))?;
+        storage
+            .sync_dir()
+            .map_err(failed("sync the directory of"))?;
         storage
             .rename(&temporary, BACKUP_FILE)
             .map_err(failed("rename"))?;
@@ -195,7 +199,10 @@ impl Listed {
     pub(crate) fn mask(&self, offset: u64, bytes: &mut [u8]) {
         let end = offset + bytes.len() as u64;
         let first = self.holes.partition_point(|hole| hole.end <= offset);
-        for hole in self.holes[first..].iter().take_while(|hole| hole.start < end) {
+        for hole in self.holes[first..]
+            .iter()
+            .take_while(|hole| hole.start < end)
+        {
             let from = hole.start.max(offset) - offset;
             let to = hole.end.min(end) - offset;
             bytes[from as usize..to as usize].fill(0);
@@ -293,7 +300,12 @@ mod tests {
 
     #[test]
     fn staged_files_are_told_apart() {
-        for name in [BACKUP_FILE, MANIFEST_NAME, "log-00000003.seg", "heads-00000001-00-0001.seg"] {
+        for name in [
+            BACKUP_FILE,
+            MANIFEST_NAME,
+            "log-00000003.seg",
+            "heads-00000001-00-0001.seg",
+        ] {
             assert!(is_staged(&staged_name(name)), "{name}");
             assert!(!is_staged(name), "{name}");
         }

@@ -28,9 +28,14 @@ pub(super) fn pieces(
     while at < range.end {
         let size = (range.end - at).min(PIECE_BYTES) as usize;
         let piece = &mut buffer[..size];
-        let read = read_full(file, at, piece).map_err(|source| BackupError::io("read", name, source))?;
+        let read =
+            read_full(file, at, piece).map_err(|source| BackupError::io("read", name, source))?;
         if read < size {
-            return Err(BackupError::io("read", name, io::ErrorKind::UnexpectedEof.into()));
+            return Err(BackupError::io(
+                "read",
+                name,
+                io::ErrorKind::UnexpectedEof.into(),
+            ));
         }
         each(at, piece)?;
         at += size as u64;
@@ -95,11 +100,17 @@ impl<'a> Filling<'a> {
         pace: &mut dyn Pace,
     ) -> Result<(), BackupError> {
         let (file, name, crc) = (&self.file, self.name, &mut self.crc);
-        pieces(source, source_name, self.bytes..end, pace, &mut |at, bytes| {
-            *crc = crc32c::crc32c_append(*crc, bytes);
-            let written = write_blocks(&**file, at, bytes);
-            written.map_err(|source| BackupError::io("write", name, source))
-        })?;
+        pieces(
+            source,
+            source_name,
+            self.bytes..end,
+            pace,
+            &mut |at, bytes| {
+                *crc = crc32c::crc32c_append(*crc, bytes);
+                let written = write_blocks(&**file, at, bytes);
+                written.map_err(|source| BackupError::io("write", name, source))
+            },
+        )?;
         self.bytes = end;
         Ok(())
     }

@@ -298,7 +298,10 @@ impl Taking<'_> {
     /// Whether a file begins as the log's does: the header says which file of which log it is.
     fn same_start(&self, name: &str, copy: &dyn StorageFile) -> Result<bool, BackupError> {
         let failed = |source| BackupError::io("read", name, source);
-        let (mut ours, mut theirs) = ([0; SEGMENT_HEADER_BYTES as usize], [0; SEGMENT_HEADER_BYTES as usize]);
+        let (mut ours, mut theirs) = (
+            [0; SEGMENT_HEADER_BYTES as usize],
+            [0; SEGMENT_HEADER_BYTES as usize],
+        );
         read_full(&*self.open(name)?, 0, &mut ours).map_err(failed)?;
         read_full(copy, 0, &mut theirs).map_err(failed)?;
         Ok(ours == theirs)
@@ -372,7 +375,10 @@ fn check_copy(
         Err(error) => return Err(error.into()),
     };
     if copy.durable() != catalog.end {
-        found.push(copy.tail_damage().unwrap_or((copy.durable(), Damage::SegmentShort)));
+        found.push(
+            copy.tail_damage()
+                .unwrap_or((copy.durable(), Damage::SegmentShort)),
+        );
     }
     let mut fresh = fresh.to_vec();
     fresh.sort_unstable();
@@ -392,13 +398,21 @@ fn settle(storage: &dyn Storage, catalog: &Catalog) -> Result<(), BackupError> {
         let synced = storage.sync_dir();
         synced.map_err(|source| BackupError::io("sync", &storage.place(), source))
     };
-    let manifest = catalog.files.iter().filter(|listed| listed.name == MANIFEST_NAME);
-    let others = catalog.files.iter().filter(|listed| listed.name != MANIFEST_NAME);
+    let manifest = catalog
+        .files
+        .iter()
+        .filter(|listed| listed.name == MANIFEST_NAME);
+    let others = catalog
+        .files
+        .iter()
+        .filter(|listed| listed.name != MANIFEST_NAME);
     for listed in manifest.chain(others) {
         let failed = |doing| move |source| BackupError::io(doing, &listed.name, source);
         let place = place_of(storage, listed).map_err(failed("find"))?;
         if let Some((name, _)) = place.filter(|(name, _)| *name != listed.name) {
-            storage.rename(&name, &listed.name).map_err(failed("rename"))?;
+            storage
+                .rename(&name, &listed.name)
+                .map_err(failed("rename"))?;
             if listed.name == MANIFEST_NAME {
                 sync_dir()?;
             }
@@ -437,17 +451,27 @@ fn punch(storage: &dyn Storage, listed: &Listed) -> Result<(), BackupError> {
     }
     for hole in &listed.holes {
         let mut is_done = true;
-        pieces(&*file, &listed.name, hole.clone(), &mut FullSpeed, &mut |_, bytes| {
-            is_done &= is_zero(bytes);
-            Ok(())
-        })?;
+        pieces(
+            &*file,
+            &listed.name,
+            hole.clone(),
+            &mut FullSpeed,
+            &mut |_, bytes| {
+                is_done &= is_zero(bytes);
+                Ok(())
+            },
+        )?;
         if !is_done {
             let punched = file.punch(hole.start, hole.end - hole.start);
             punched.map_err(failed("punch a hole into"))?;
             changed = true;
         }
     }
-    if changed { file.sync_all().map_err(failed("sync")) } else { Ok(()) }
+    if changed {
+        file.sync_all().map_err(failed("sync"))
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn list(storage: &dyn Storage) -> Result<Vec<String>, BackupError> {

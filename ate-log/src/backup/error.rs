@@ -51,7 +51,9 @@ pub enum BackupError {
         place: String,
     },
     /// The backup there is of the same log, but another store wrote it: one of both was restored.
-    #[error("{place} holds a backup from before this store was restored, or of the store it was restored from")]
+    #[error(
+        "{place} holds a backup from before this store was restored, or of the store it was restored from"
+    )]
     OtherStore {
         /// The directory.
         place: String,
@@ -67,7 +69,9 @@ pub enum BackupError {
         ours: Location,
     },
     /// What was copied before is not in the log any more as it was.
-    #[error("{name} is not what it was when it was copied to {place}: it is damaged, or the store has another history")]
+    #[error(
+        "{name} is not what it was when it was copied to {place}: it is damaged, or the store has another history"
+    )]
     Diverged {
         /// The directory of the backup.
         place: String,

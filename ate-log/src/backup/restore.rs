@@ -60,7 +60,11 @@ pub fn restore(
         .map_err(|source| BackupError::io("make", &place(), source))?;
     let names = list(&**to)?;
     let is_unfinished = names.iter().any(|name| name == RESTORE_FILE);
-    if !is_unfinished && names.iter().any(|name| is_copied(name) || name == BACKUP_FILE) {
+    if !is_unfinished
+        && names
+            .iter()
+            .any(|name| is_copied(name) || name == BACKUP_FILE)
+    {
         return Err(BackupError::HoldsAStore { place: place() });
     }
     let lock = acquire(&**to).map_err(|error| match error {
@@ -131,7 +135,10 @@ fn begin(to: &dyn Storage, names: &[String], is_unfinished: bool) -> Result<(), 
     }
     // Its name must be durable before anything that it stands for.
     to.sync_dir().map_err(failed("sync the directory of"))?;
-    for name in names.iter().filter(|name| is_copied(name) || is_staged(name)) {
+    for name in names
+        .iter()
+        .filter(|name| is_copied(name) || is_staged(name))
+    {
         let removed = to.remove(name);
         removed.map_err(|source| BackupError::io("remove", name, source))?;
     }
@@ -160,7 +167,9 @@ impl Restore {
     pub fn finish(self) -> Result<Restored, BackupError> {
         let failed = |doing| move |source| BackupError::io(doing, RESTORE_FILE, source);
         self.to.remove(RESTORE_FILE).map_err(failed("remove"))?;
-        self.to.sync_dir().map_err(failed("sync the directory of"))?;
+        self.to
+            .sync_dir()
+            .map_err(failed("sync the directory of"))?;
         drop(self.lock);
         Ok(self.restored)
     }

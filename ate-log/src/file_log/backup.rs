@@ -74,7 +74,10 @@ impl FileLog {
                 self.segments.sealed(number)
             };
             let name = || segment_name(number);
-            segments.push((number, bytes.ok_or_else(|| BackupError::Vanished { name: name() })?));
+            segments.push((
+                number,
+                bytes.ok_or_else(|| BackupError::Vanished { name: name() })?,
+            ));
         }
         if segments.is_empty() {
             // The newest segment is never sealed: this manifest is of a later moment.

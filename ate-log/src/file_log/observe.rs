@@ -172,7 +172,9 @@ fn load_settled(
 
 /// Fails for a log of which a restore was begun and not finished.
 pub(super) fn refuse_unfinished(storage: &dyn Storage) -> Result<(), OpenError> {
-    refuse(storage, RESTORE_FILE, |place| OpenError::Unfinished { place })
+    refuse(storage, RESTORE_FILE, |place| OpenError::Unfinished {
+        place,
+    })
 }
 
 /// Fails for a backup: what was written to it and to the log it is a copy of could not be told

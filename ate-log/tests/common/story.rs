@@ -3,8 +3,8 @@
 
 use super::{Random, Remembered, SMALL, append};
 use ate_log::{
-    FileLog, FullSpeed, Image, Least, Location, Log, MemStorage, PartBytes, Placed, ReadError, Scan,
-    Span, Storage,
+    FileLog, FullSpeed, Image, Least, Location, Log, MemStorage, PartBytes, Placed, ReadError,
+    Scan, Span, Storage,
 };
 use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 
@@ -115,7 +115,11 @@ impl Story {
     pub(crate) fn example() -> Self {
         let mut story = Self::new();
         for index in 0..24 {
-            story.append(if index % 7 == 3 { 70_000 } else { 150 + 31 * index });
+            story.append(if index % 7 == 3 {
+                70_000
+            } else {
+                150 + 31 * index
+            });
         }
         story.sync();
         story.log.roll().expect("rolled");

@@ -51,7 +51,8 @@ pub(crate) fn run(place: &Place, args: &Backup, out: &mut Output) -> Result<(), 
     let identity = Keystore::in_dir(place.dir());
     if args.with_identity {
         let copied = identity.copy(&Keystore::in_dir(&args.dest));
-        copied.map_err(|error| fault(error).during("the store was copied, its identity was not"))?;
+        copied
+            .map_err(|error| fault(error).during("the store was copied, its identity was not"))?;
     }
     let shown = Shown {
         backup: to.to_string(),
@@ -75,7 +76,11 @@ pub(crate) fn run(place: &Place, args: &Backup, out: &mut Output) -> Result<(), 
     if out.is_json() {
         out.object(&shown)?;
     } else {
-        out.line(format_args!("{to}: a backup to {}, {}", shown.end, Bytes(shown.bytes)))?;
+        out.line(format_args!(
+            "{to}: a backup to {}, {}",
+            shown.end,
+            Bytes(shown.bytes)
+        ))?;
         out.line(format_args!(
             "  copied      {}, {}\n  kept        {} from the backup before",
             plural(shown.files_copied, "file"),
@@ -83,7 +88,10 @@ pub(crate) fn run(place: &Place, args: &Backup, out: &mut Output) -> Result<(), 
             plural(shown.files_kept, "file"),
         ))?;
         for chain in &shown.chains {
-            out.line(format_args!("  {:<11} to position {}", chain.chain, chain.position))?;
+            out.line(format_args!(
+                "  {:<11} to position {}",
+                chain.chain, chain.position
+            ))?;
         }
     }
     if !args.with_identity {
@@ -112,7 +120,9 @@ pub(crate) fn restore(place: &Place, args: &Restore, out: &mut Output) -> Result
     if let Some(identity) = &identity {
         identity.is_sealed().map_err(fault)?;
     }
-    interrupt::listen_to("ending before the restore is complete; it is begun anew when it is asked for again");
+    interrupt::listen_to(
+        "ending before the restore is complete; it is begun anew when it is asked for again",
+    );
     let (source, to) = (args.source.display(), place.shown_dir());
     let progress = Progress::bytes("copying and proving", None);
     let (mut copied, mut proved) = (0, 0);
@@ -126,10 +136,13 @@ pub(crate) fn restore(place: &Place, args: &Restore, out: &mut Output) -> Result
         go_on()
     });
     drop(progress);
-    let done = done.map_err(|error| fault(error).during(format!("{source} was not restored into {to}")))?;
+    let done =
+        done.map_err(|error| fault(error).during(format!("{source} was not restored into {to}")))?;
     if let Some(identity) = &identity {
         let put = identity.copy(&Keystore::in_dir(place.dir()));
-        put.map_err(|error| fault(error).during("the store was restored, the identity was not put there"))?;
+        put.map_err(|error| {
+            fault(error).during("the store was restored, the identity was not put there")
+        })?;
     }
     let shown = Shown {
         restored: to.clone(),
@@ -159,7 +172,10 @@ pub(crate) fn restore(place: &Place, args: &Restore, out: &mut Output) -> Result
         ))?;
         for chain in &shown.chains {
             let root = chain.root.as_deref().unwrap_or_default();
-            out.line(format_args!("  {:<11} to position {}, root {root}", chain.chain, chain.position))?;
+            out.line(format_args!(
+                "  {:<11} to position {}, root {root}",
+                chain.chain, chain.position
+            ))?;
         }
     }
     if !shown.identity {
@@ -173,9 +189,13 @@ fn tell_missing_identity(place: &Place, source: &Path) {
     let next = if Keystore::in_dir(source).exists() {
         format!("copy {} there", Keystore::in_dir(source).path().display())
     } else {
-        format!("put the identity file there, or `ate --dir {dir} identity import -` with its 24 words")
+        format!(
+            "put the identity file there, or `ate --dir {dir} identity import -` with its 24 words"
+        )
     };
-    say(format_args!("there is no identity in {dir}: the store cannot be read or written yet\n  next: {next}"));
+    say(format_args!(
+        "there is no identity in {dir}: the store cannot be read or written yet\n  next: {next}"
+    ));
 }
 
 fn go_on() -> ControlFlow<()> {
