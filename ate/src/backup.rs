@@ -11,8 +11,7 @@ use std::sync::Arc;
 use ate_chain::{ChainId, Committer, Depth, Directory, Local, Position, Proved};
 use ate_crypto::{Hash, Random};
 use ate_log::{
-    BackedUp, FileLog, FileStorage, FrameKind, Log, LogOptions, OpenError, Pace, Restored, Scan,
-    Storage,
+    BackedUp, FileLog, FileStorage, FrameKind, Log, LogOptions, Pace, Restored, Scan, Storage,
 };
 
 use crate::ambient::{SystemClock, SystemRandom};

@@ -12,7 +12,7 @@ use ate::{Chain, Depth, Error, ErrorKind, Json, Keystore, Position, Standing};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-const fn on<T>(_: T) -> ControlFlow<()> {
+fn on<T>(_: T) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
