@@ -192,7 +192,8 @@ impl Header {
         let table = &frame[self.table_range()];
         let heads = table.chunks_exact(4).take(self.head_parts.into());
         let lengths = heads.map(|length| u32_at(length, 0).saturating_add(CRC_BYTES));
-        (self.table_range().end as u32 + CRC_BYTES).saturating_add(lengths.fold(0, u32::saturating_add))
+        (self.table_range().end as u32 + CRC_BYTES)
+            .saturating_add(lengths.fold(0, u32::saturating_add))
     }
 
     /// The large bodies that a frame names; `frame` is all of it, checked.
