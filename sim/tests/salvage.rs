@@ -5,9 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ate::chain::ChainId;
-use ate::log::{
-    FileLog, FrameKind, Image, Location, Log as _, LogOptions, MemStorage, StreamId,
-};
+use ate::log::{FileLog, FrameKind, Image, Location, Log as _, LogOptions, MemStorage, StreamId};
 use ate::{Depth, ErrorKind, Json, Missing, Position, Store};
 use ate_sim::World;
 
