@@ -72,6 +72,18 @@ pub enum OpenError {
         /// The directory.
         place: String,
     },
+    /// A log was being restored there, and that was not finished.
+    #[error("the restore into {place} was not finished: restore again")]
+    Unfinished {
+        /// The directory.
+        place: String,
+    },
+    /// It is a backup, which is for reading.
+    #[error("{place} is a backup, and is not written to")]
+    Backup {
+        /// The directory.
+        place: String,
+    },
     /// The directory is a file.
     #[error("{place} is not a directory")]
     NotADirectory {

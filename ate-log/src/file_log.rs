@@ -28,6 +28,7 @@ use streams::Streams;
 use tier::Tier;
 use writer::Writer;
 
+mod backup;
 mod draft;
 mod erase;
 mod large;
@@ -47,6 +48,8 @@ mod tier;
 mod walk;
 mod writer;
 
+pub(crate) use draft::acquire;
+pub(crate) use observe::publication;
 pub use survey::{DamagedRange, FrameName, Surveyed};
 pub use writer::GROUP_BYTES_MAX;
 

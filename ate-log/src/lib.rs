@@ -64,6 +64,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backup;
 mod error;
 mod file_log;
 mod frame;
@@ -81,6 +82,10 @@ mod storage;
 
 pub mod conformance;
 
+pub use backup::{
+    BackedUp, BackupError, BackupInfo, Restore, Restored, VerifiedBackup, backup_info, open_backup,
+    restore, verify_backup,
+};
 pub use error::{AppendError, Damage, OpenError, ReadError};
 pub use file_log::{DamagedRange, FileLog, FrameName, GROUP_BYTES_MAX, LogOptions, Surveyed};
 pub use frame::{

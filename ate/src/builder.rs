@@ -220,7 +220,12 @@ impl StoreBuilder {
 
     fn open_now(self) -> Result<Store, Error> {
         let (identity, is_new_identity) = self.find_identity()?;
-        let OpenLog { log, store, damage } = self.open_log()?;
+        let OpenLog {
+            log,
+            files,
+            store,
+            damage,
+        } = self.open_log()?;
         let thread: Option<Box<dyn Spawn>> = if self.is_single_threaded {
             None
         } else {
@@ -246,6 +251,7 @@ impl StoreBuilder {
             evicting: Mutex::default(),
             damage,
             log,
+            files,
             committer,
             clock: self.clock,
             random: self.random,
@@ -305,6 +311,7 @@ impl StoreBuilder {
             (None, None) => {
                 return Ok(OpenLog {
                     log: Arc::new(MemLog::new()),
+                    files: None,
                     store: id,
                     damage: None,
                 });
@@ -324,11 +331,20 @@ impl StoreBuilder {
             };
             FileLog::open(storage, options)?
         };
-        // The store's identity tells its lanes from others: a copied directory is a fork of this store, a restored one is not.
+        let log = Arc::new(log);
+        // Not the log's identity: a restored store goes on with the log of another. A directory that was copied by other means is a fork of this store.
+        let store = log.store_id();
+        #[cfg(ate_planted)]
+        let store = if ate_crypto::planted("reuse-lanes-after-restore") {
+            log.log_id()
+        } else {
+            store
+        };
         Ok(OpenLog {
-            store: log.store_id(),
+            store,
             damage: self.salvage.then(|| log.damage().to_vec()),
-            log: Arc::new(log),
+            files: Some(log.clone()),
+            log,
         })
     }
 }
@@ -336,6 +352,8 @@ impl StoreBuilder {
 /// A log with what the store has to know of it.
 struct OpenLog {
     log: Arc<dyn Log>,
+    /// The same, if it is in files.
+    files: Option<Arc<FileLog>>,
     store: [u8; 16],
     /// `None` if the log had to be undamaged to be opened.
     damage: Option<Vec<DamagedRange>>,

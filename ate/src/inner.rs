@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ate_chain::{ChainId, Clock, Committer, DirectoryEntry, Local, Rest};
 use ate_crypto::{Hash, Identity, Random};
-use ate_log::{AppendError, DamagedRange, Log};
+use ate_log::{AppendError, DamagedRange, FileLog, Log};
 use ate_view::{Chain, ValueCache, WeakChain};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -24,6 +24,8 @@ pub(crate) struct StoreInner {
     pub(crate) identity: Identity,
     pub(crate) is_new_identity: bool,
     pub(crate) log: Arc<dyn Log>,
+    /// The same log, if it is in files.
+    pub(crate) files: Option<Arc<FileLog>>,
     /// What is damaged, if the store was opened in spite of it.
     pub(crate) damage: Option<Vec<DamagedRange>>,
     pub(crate) committer: Arc<Committer>,

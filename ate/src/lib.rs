@@ -34,6 +34,7 @@
 //! | `cli` | the executable `ate` | no |
 
 mod ambient;
+mod backup;
 mod builder;
 mod chains;
 mod error;
@@ -56,6 +57,7 @@ pub use ate_view::{
     Chain, CommitError, Dao, Document, Expect, Json, Key, NamedEntry, ReadError, Receipt, Record,
     Shape, Transaction, View, Write,
 };
+pub use backup::{Backup, RestoreStep, RestoredStore, Standing, backup, restore};
 pub use builder::{CACHE_BYTES, IDLE_BYTES_MAX, OPEN_CHAINS_MAX, REPLAY_BYTES_MAX, StoreBuilder};
 pub use error::{Error, ErrorKind};
 pub use keystore::Keystore;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ate_chain::{ChainId, Depth, DirectoryEntry, Local, OpenError, Pending, Position, Proved};
 use ate_crypto::{Hash, Identity, KeyId};
-use ate_log::{Least, Location, Pace, Reclaimed, Scrubbed};
+use ate_log::{FileLog, Least, Location, Pace, Reclaimed, Scrubbed};
 use ate_view::Chain;
 
 use crate::builder::StoreBuilder;
@@ -197,6 +197,11 @@ impl Store {
             position,
             root,
         })
+    }
+
+    /// The log, if it is in files.
+    pub(crate) fn files(&self) -> Option<&FileLog> {
+        self.inner.files.as_deref()
     }
 
     /// Facts about the store.

@@ -13,7 +13,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Takes the writer's lock. A reader that looks whether it is held holds it shared for a
 /// moment, so this tries for about 100 ms.
-pub(super) fn acquire(storage: &dyn Storage) -> Result<Box<dyn StorageLock>, OpenError> {
+pub(crate) fn acquire(storage: &dyn Storage) -> Result<Box<dyn StorageLock>, OpenError> {
     for attempt in 0..LOCK_TRIES {
         match storage.lock(LOCK_FILE) {
             Ok(Some(lock)) => return Ok(lock),

@@ -2,6 +2,7 @@
 
 use super::{
     FileLog, LogOptions, draft,
+    observe::{refuse_backup, refuse_unfinished},
     recovery::{Tail, Verdict, judge},
     segments::Segments,
     walk::{Step, Walker, Window},
@@ -25,13 +26,16 @@ impl FileLog {
     ///
     /// # Errors
     /// [`OpenError::Locked`] while another writer has it (after about 100 ms of trying);
-    /// [`OpenError::Corrupt`] for damage, and then nothing is cut.
+    /// [`OpenError::Corrupt`] for damage, and then nothing is cut; [`OpenError::Unfinished`] if a
+    /// restore was begun there and not finished, [`OpenError::Backup`] for a backup.
     pub fn open(storage: Arc<dyn Storage>, options: LogOptions) -> Result<Self, OpenError> {
         let failed = |doing| {
             let storage = &storage;
             move |source| place_error(&**storage, doing, source)
         };
         storage.prepare().map_err(failed("make"))?;
+        refuse_unfinished(&*storage)?;
+        refuse_backup(&*storage)?;
         let lock = draft::acquire(&*storage)?;
         let manifest = Manifest::load(&*storage)?;
         let names = storage.list().map_err(failed("list"))?;

@@ -91,10 +91,7 @@ pub(super) fn judge(
             Step::Frame { at, header, bytes } => {
                 proven = proven.max(header.watermark);
                 for stub in header.stubs(bytes) {
-                    large_end = large_end.max(Location {
-                        file: stub.file,
-                        offset: stub.offset.saturating_add(stub.bytes),
-                    });
+                    large_end = large_end.max(stub.end());
                 }
                 if let Err((kind, flags)) = header.meaning() {
                     return Err(ReadError::UnknownFrame {

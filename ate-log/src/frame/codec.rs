@@ -106,6 +106,14 @@ impl Stub {
             crc: u32_at(bytes, 12),
         }
     }
+
+    /// Where the body ends.
+    pub(crate) const fn end(&self) -> Location {
+        Location {
+            file: self.file,
+            offset: self.offset.saturating_add(self.bytes),
+        }
+    }
 }
 
 impl Header {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own selection")]
 
 pub(crate) mod sample;
+pub(crate) mod story;
 
 use ate_log::{
     Entry, FrameKind, Location, Log, LogOptions, PartBytes, Placed, ReadError, Scan, StreamId,

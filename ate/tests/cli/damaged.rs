@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use ate::log::{FileLog, FileStorage, FrameKind, Log as _};
+use ate::log::{FileLog, FileStorage, FrameKind, Log as _, Scan};
 
 use crate::support::{Ended, Place, documents, json_lines};
 
@@ -29,7 +29,7 @@ fn commits(place: &Place) -> Vec<u32> {
     let log = FileLog::open_reader(std::sync::Arc::new(FileStorage::new(place.store())))
         .expect("it is not damaged yet");
     let mut found = Vec::new();
-    log.scan(ate::log::Scan::from(log.start()), &mut |frame| {
+    log.scan(Scan::from(log.start()), &mut |frame| {
         if frame.kind == FrameKind::Commit {
             found.push((frame.stream, frame.at.offset));
         }
@@ -209,7 +209,12 @@ fn what_a_snapshot_knows_is_shown_and_what_cannot_be_read_is_left_out() {
     assert_eq!(export.out.lines().count(), 999, "{}", export.err);
     assert!(export.err.contains("is left out"), "{export:?}");
     let read = place.ate(&["get", "shop", "999"]);
-    assert_eq!(read.code, 0, "nothing of it is damaged: {read:?}");
+    assert_eq!(
+        read.out,
+        "{\"id\": 999, \"text\": \"document number 999\"}\n"
+    );
+    // Whether the damage was met depends on how much of the file had to be looked at.
+    assert!([0, PARTIAL].contains(&read.code), "{read:?}");
 }
 
 #[test]

@@ -228,7 +228,11 @@ impl From<ate::Error> for Failure {
     fn from(error: ate::Error) -> Self {
         let is_write = matches!(
             error,
-            ate::Error::Commit(_) | ate::Error::Transact(_) | ate::Error::IdentityExists { .. }
+            ate::Error::Commit(_)
+                | ate::Error::Transact(_)
+                | ate::Error::IdentityExists { .. }
+                | ate::Error::Occupied { .. }
+                | ate::Error::Backup(_)
         );
         let code = match error.kind() {
             ErrorKind::Damaged => Code::Damaged,

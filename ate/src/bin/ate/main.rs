@@ -5,6 +5,7 @@
 
 mod ambient;
 mod args;
+mod backup;
 mod damage;
 mod demo;
 mod documents;
@@ -21,6 +22,7 @@ mod passphrase;
 mod progress;
 mod salvage;
 mod store;
+mod upkeep;
 mod verify;
 
 use std::process::ExitCode;
@@ -73,6 +75,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Export(args)) => export::run(&place, &args, &mut out),
         Some(Command::Log(args)) => log::run(&place, &args, &mut out),
         Some(Command::Verify(args)) => verify::run(&place, &args, &mut out),
+        Some(Command::Compact(args)) => upkeep::compact(&place, &args, &mut out),
+        Some(Command::Scrub(args)) => upkeep::scrub(&place, &args, &mut out),
+        Some(Command::Backup(args)) => backup::run(&place, &args, &mut out),
+        Some(Command::Restore(args)) => backup::restore(&place, &args, &mut out),
         Some(Command::Identity(args)) => identity::run(&place, args.command, &mut out),
         Some(Command::Info) => info::run(&place, &mut out),
         Some(Command::Completions(args)) => {
