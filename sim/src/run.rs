@@ -198,7 +198,7 @@ impl Run {
         let is_read_flip = error.kind() == ErrorKind::Damaged && self.storage.has_flipped();
         let is_told = matches!(
             error.kind(),
-            ErrorKind::Io | ErrorKind::Unknown | ErrorKind::Poisoned
+            ErrorKind::Io | ErrorKind::Full | ErrorKind::Unknown | ErrorKind::Poisoned
         );
         if !is_told && !is_read_flip {
             return Err(invariants::CAUSE

@@ -13,7 +13,6 @@ impl Run {
             self.power_comes_back()?;
         }
         self.storage.heal();
-        self.storage.disk().cut_at(u64::MAX);
         self.kill();
         self.reopen()?;
         self.write_everywhere(1)?;
