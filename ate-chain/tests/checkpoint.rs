@@ -83,7 +83,7 @@ fn only_the_sequencer_signs_and_only_for_its_chain() {
     let note = local.checkpoint(&identity(1)).unwrap();
     assert_eq!(local.checkpoint(&identity(2)), None);
     let keys = local.genesis().unwrap().note_keys.clone();
-    let others = [identity(2).note_keys().public_bytes().into()];
+    let others = [identity(2).note_keys().public_bytes()];
     assert_eq!(
         Checkpoint::verify(&note, &local.chain(), &others),
         Err(CheckpointError::Note)
