@@ -124,6 +124,13 @@ impl Local {
         Ok(())
     }
 
+    /// Does `work` while no erasure is finished. Whoever keeps a state at rest takes and stores it within: an erasure that came between would leave the names
+    /// that it destroys in what is stored after it.
+    pub fn between_erasures<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _turn = self.erasing.lock();
+        work()
+    }
+
     /// Whether an erasure removed the state at rest and none was kept since.
     pub fn lost_rest(&self) -> bool {
         self.rest_removed.load(Ordering::Acquire)
@@ -266,9 +273,13 @@ impl Local {
         if !self.log.writable() {
             drop(self.catch_up());
         }
-        match self.check_kept(key, version) {
-            Err(gone @ (ReadError::Erased { .. } | ReadError::Dropped { .. })) => gone,
-            _ => error,
+        match (self.check_kept(key, version), error) {
+            (Err(gone @ (ReadError::Erased { .. } | ReadError::Dropped { .. })), _) => gone,
+            (_, ReadError::Log(ate_log::ReadError::Erased { at })) => ReadError::Damaged {
+                at,
+                why: "a body is missing that nothing erased",
+            },
+            (_, error) => error,
         }
     }
 }

@@ -174,8 +174,8 @@ pub enum SubmitError {
         /// Limit and size.
         why: String,
     },
-    /// The disk is full; nothing was acknowledged, reads go on.
-    #[error("the disk is full: {why}")]
+    /// The disk is full; nothing was changed, reads go on, and so do writes once there is space.
+    #[error("{why}")]
     Full {
         /// The log's words.
         why: String,

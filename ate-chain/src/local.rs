@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use ate_crypto::{Hash, Identity, KeyId, Random};
-use ate_log::Log;
+use ate_log::{Location, Log};
 use parking_lot::{Mutex, RwLock};
 
 use crate::committer::{Committed, Committer};
@@ -162,6 +162,23 @@ impl Local {
     /// Confirmed commits.
     pub fn position(&self) -> Position {
         Position(self.state.read().confirmed())
+    }
+
+    /// Where the frame of the last confirmed commit starts in the log.
+    pub fn tip(&self) -> Option<Location> {
+        let state = self.state.read();
+        let last = state.commits.last()?;
+        Some(Location {
+            file: last.file,
+            offset: last.frame,
+        })
+    }
+
+    /// Where the chain stood at a time of its sequencer, in ms since 1970: after the last commit of that time or before. O(log n).
+    pub fn position_at(&self, order_time_ms: u64) -> Position {
+        let state = self.state.read();
+        let commits = &state.commits;
+        Position(commits.partition_point(|row| row.order_time_ms <= order_time_ms) as u64)
     }
 
     /// Merkle root at a position; `None` beyond the end.

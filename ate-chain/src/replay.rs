@@ -583,6 +583,14 @@ impl Local {
     /// # Errors
     /// [`OpenError`]; the chain is not to be used, and what an observer was told until then is worth nothing.
     pub fn load(&self) -> Result<(), OpenError> {
+        self.load_proven()?.map_or(Ok(()), Err)
+    }
+
+    /// As [`Local::load`], but a chain that is damaged or incomplete is loaded up to its last commit that is proven; what ended it there comes back.
+    ///
+    /// # Errors
+    /// [`OpenError`] if not even one commit is proven, a signature does not hold, or a sealed state does not fit the log; the chain is not to be used.
+    pub fn load_proven(&self) -> Result<Option<OpenError>, OpenError> {
         let (chain, from, sealed) = (self.chain(), self.read_to.lock().cursor, self.position().0);
         if from > self.log.durable() {
             return Err(OpenError::RolledBack {
@@ -604,17 +612,15 @@ impl Local {
             },
             &|_| false,
         )?;
-        if let Some(error) = stretch.failed {
-            return Err(error);
-        }
         *self.read_to.lock() = stretch.to;
         let confirmed = state.confirmed();
         state.shrink(self.committer().common());
         drop(state);
-        if confirmed == 0 {
-            return Err(OpenError::NotFound { chain });
+        match stretch.failed {
+            failed if confirmed > 0 => Ok(failed),
+            Some(error) => Err(error),
+            None => Err(OpenError::NotFound { chain }),
         }
-        Ok(())
     }
 
     /// The log holds the commit that a sealed state ends with.

@@ -16,6 +16,7 @@ use crate::event::{Change, EventHead};
 use crate::head::{RULE_VERSION, Seen};
 use crate::ids::{ChainId, CollectionTag, LaneId, Position, RecordKey, SchemaTag, Version};
 use crate::intern::Interner;
+use crate::layered::Layered;
 use crate::local::Local;
 use crate::policy::WritePolicy;
 use crate::scope::{EpochFacts, GrantFacts, Scope};
@@ -383,19 +384,25 @@ fn interned(state: &mut State, reader: &mut Reader<'_>) -> Result<Option<()>, Fo
     Ok(fill())
 }
 
+/// Entries in the order of their keys, so that one state has one snapshot.
+fn ordered<K: Eq + std::hash::Hash + Ord + Clone, V: Clone>(map: &Layered<K, V>) -> Vec<(&K, &V)> {
+    let mut entries: Vec<_> = map.iter_confirmed().collect();
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    entries
+}
+
 fn encode_layered(state: &State, out: &mut Vec<u8>) {
     put_varint(out, state.keys.iter_confirmed().count() as u64);
-    state
-        .keys
-        .iter_confirmed()
+    ordered(&state.keys)
+        .into_iter()
         .for_each(|(_, who)| out.extend_from_slice(who.as_bytes()));
     put_varint(out, state.scopes.iter_confirmed().count() as u64);
-    for (key, scope) in state.scopes.iter_confirmed() {
+    for (key, scope) in ordered(&state.scopes) {
         out.extend_from_slice(&key.0);
         encode_scope(scope, out);
     }
     put_varint(out, state.lanes.iter_confirmed().count() as u64);
-    for ((author, id), lane) in state.lanes.iter_confirmed() {
+    for ((author, id), lane) in ordered(&state.lanes) {
         out.extend_from_slice(&author.0);
         out.extend_from_slice(&id.0);
         [lane.last, lane.seq, lane.seen.size]
@@ -404,7 +411,7 @@ fn encode_layered(state: &State, out: &mut Vec<u8>) {
         out.extend_from_slice(&lane.seen.root.0);
     }
     put_varint(out, state.lane_books.iter_confirmed().count() as u64);
-    for (author, book) in state.lane_books.iter_confirmed() {
+    for (author, book) in ordered(&state.lane_books) {
         out.extend_from_slice(&author.0);
         put_varint(out, book.dropped_at);
         put_varint(out, book.lanes.len() as u64);

@@ -83,13 +83,13 @@ fn only_the_sequencer_signs_and_only_for_its_chain() {
     let note = local.checkpoint(&identity(1)).unwrap();
     assert_eq!(local.checkpoint(&identity(2)), None);
     let keys = local.genesis().unwrap().note_keys.clone();
-    let others = [identity(2).note_keys().public_bytes()];
+    let others: [Box<[u8]>; 1] = [identity(2).note_keys().public_bytes().into()];
     assert_eq!(
         Checkpoint::verify(&note, &local.chain(), &others),
         Err(CheckpointError::Note)
     );
     assert_eq!(
-        Checkpoint::verify(&note, &local.chain(), &[[0u8; 0]; 0]),
+        Checkpoint::verify(&note, &local.chain(), &[] as &[Box<[u8]>]),
         Err(CheckpointError::Note)
     );
     assert_eq!(

@@ -356,7 +356,12 @@ fn a_full_disk_costs_the_commit_and_nothing_else() {
     let root = identity(1);
     let local = Local::create(&committer, "chain", &root).unwrap();
     let author = local.author(&root);
-    let full = || gate.fail_next_append(AppendError::DiskFull { bytes: 1 });
+    let full = || {
+        gate.fail_next_append(AppendError::DiskFull {
+            bytes: 1,
+            place: "memory".into(),
+        })
+    };
     let first = |author: &Author| {
         let mut draft = Draft::new(author.clone());
         define(&mut draft, ROOT);
@@ -641,7 +646,10 @@ fn keys_of_a_commit_that_was_not_written_give_way_to_those_of_one_that_was() {
         define(&mut draft, key);
         (key, submit(author, draft).wait())
     };
-    gate.fail_next_append(AppendError::DiskFull { bytes: 1 });
+    gate.fail_next_append(AppendError::DiskFull {
+        bytes: 1,
+        place: "memory".into(),
+    });
     let (key, lost) = scope(&author, "lost", Vec::new());
     assert!(matches!(lost, Err(SubmitError::Full { .. })));
     // The same record, the same epoch, other keys.

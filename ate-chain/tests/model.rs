@@ -142,8 +142,10 @@ impl Run {
     /// Commits; on success the model takes the changes in.
     fn commit(&mut self, draft: Draft, changes: &[(u8, Option<String>)]) -> bool {
         if std::mem::take(&mut self.full) {
-            self.gate
-                .fail_next_append(AppendError::DiskFull { bytes: 1 });
+            self.gate.fail_next_append(AppendError::DiskFull {
+                bytes: 1,
+                place: "memory".into(),
+            });
             let answer = self.local.commit(draft).unwrap().wait();
             assert!(
                 matches!(answer, Err(SubmitError::Full { .. })),

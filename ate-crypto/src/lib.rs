@@ -72,7 +72,7 @@
 //! ```
 //!
 //! # Features
-//! None.
+//! None for users. The private `__reproducible` is the simulator's.
 
 mod aead;
 mod error;
@@ -86,6 +86,8 @@ mod note;
 #[cfg(ate_planted)]
 mod planted;
 mod random;
+#[cfg(feature = "__reproducible")]
+mod reproducible;
 mod seal;
 pub mod sealed_file;
 mod seed;
@@ -109,6 +111,9 @@ pub use note::{
 #[doc(hidden)]
 pub use planted::planted;
 pub use random::{Random, SeededRandom};
+#[cfg(feature = "__reproducible")]
+#[doc(hidden)]
+pub use reproducible::{Reproducible, reproducible};
 pub use seal::{Part, PartAt, PartContext, SEAL_OVERHEAD, SealKey};
 pub use seed::Seed;
 pub use signature::{Purpose, SIGNATURE_BYTES, Signature};

@@ -88,6 +88,10 @@ impl Secret {
 pub(crate) fn encapsulate(
     public: &[u8; PUBLIC_BYTES],
 ) -> Result<(Box<[u8; CIPHERTEXT_BYTES]>, Shared), Unspecified> {
+    #[cfg(feature = "__reproducible")]
+    if let Some(seeds) = crate::reproducible::draw().zip(crate::reproducible::draw()) {
+        return encapsulate_from(public, seeds);
+    }
     let (pk_m, pk_x) = public.split_at(ML_KEM_PUBLIC);
     let (ct_m, ss_m) =
         EncapsulationKey::<kem::AlgorithmId>::new(&ML_KEM_768, pk_m)?.encapsulate()?;
@@ -98,6 +102,27 @@ pub(crate) fn encapsulate(
     })?;
     let mut ciphertext = Box::new([0; CIPHERTEXT_BYTES]);
     ciphertext[..ML_KEM_CIPHERTEXT].copy_from_slice(ct_m.as_ref());
+    ciphertext[ML_KEM_CIPHERTEXT..].copy_from_slice(ct_x.as_ref());
+    Ok((ciphertext, shared))
+}
+
+/// As [`encapsulate`], with the randomness of the ML-KEM and of the X25519 part given.
+#[cfg(feature = "__reproducible")]
+fn encapsulate_from(
+    public: &[u8; PUBLIC_BYTES],
+    (seed_m, seed_x): ([u8; 32], [u8; 32]),
+) -> Result<(Box<[u8; CIPHERTEXT_BYTES]>, Shared), Unspecified> {
+    let (pk_m, pk_x) = public.split_at(ML_KEM_PUBLIC);
+    let pk_m: [u8; ML_KEM_PUBLIC] = pk_m.try_into().map_err(|_| Unspecified)?;
+    let key = ml_kem::EncapsulationKey::<MlKem768>::new(&pk_m.into()).map_err(|_| Unspecified)?;
+    let (ct_m, ss_m) = key.encapsulate_deterministic(&seed_m.into());
+    let ephemeral = PrivateKey::from_private_key(&X25519, &seed_x).map_err(|_| Unspecified)?;
+    let ct_x = ephemeral.compute_public_key()?;
+    let shared = agree(&ephemeral, pk_x, |ss_x| {
+        combine(&ss_m, ss_x, ct_x.as_ref(), pk_x)
+    })?;
+    let mut ciphertext = Box::new([0; CIPHERTEXT_BYTES]);
+    ciphertext[..ML_KEM_CIPHERTEXT].copy_from_slice(&ct_m);
     ciphertext[ML_KEM_CIPHERTEXT..].copy_from_slice(ct_x.as_ref());
     Ok((ciphertext, shared))
 }

@@ -72,6 +72,18 @@ pub enum OpenError {
         /// The directory.
         place: String,
     },
+    /// A log was being restored there, and that was not finished.
+    #[error("the restore into {place} was not finished: restore again")]
+    Unfinished {
+        /// The directory.
+        place: String,
+    },
+    /// It is a backup, which is for reading.
+    #[error("{place} is a backup, and is not written to")]
+    Backup {
+        /// The directory.
+        place: String,
+    },
     /// The directory is a file.
     #[error("{place} is not a directory")]
     NotADirectory {
@@ -118,8 +130,10 @@ pub enum OpenError {
         /// What it is.
         damage: Damage,
     },
-    /// No space is left for the first segment.
-    #[error("no space left in {place}")]
+    /// No space is left for the first segment, or for the one after a torn tail. What was acknowledged is safe.
+    #[error(
+        "the disk is full: there is no room for a new file in {place}; what was acknowledged is safe: free space there and try again"
+    )]
     DiskFull {
         /// The directory.
         place: String,
@@ -147,11 +161,16 @@ pub enum AppendError {
         cause: String,
     },
     /// No space is left for a new segment or a snapshot. Nothing was changed and the log goes
-    /// on. (Should the system break its promise of space that was reserved, that is `Io`.)
-    #[error("no space left for {bytes} bytes")]
+    /// on; once there is space, the same call succeeds. (Should the system break its promise of
+    /// space that was reserved, that is `Io`.)
+    #[error(
+        "the disk is full: {bytes} bytes more are needed in {place}; nothing was changed, what was acknowledged is safe: free space there and try again"
+    )]
     DiskFull {
         /// What was needed.
         bytes: u64,
+        /// The directory.
+        place: String,
     },
     /// An entry is larger than [`FRAME_BYTES_MAX`](crate::FRAME_BYTES_MAX). Nothing was written.
     #[error("entry {index} of the group makes a frame of {bytes} bytes, the limit is {max}")]

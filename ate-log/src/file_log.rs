@@ -21,13 +21,14 @@ use std::{
     ops::ControlFlow,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 use streams::Streams;
 use tier::Tier;
 use writer::Writer;
 
+mod backup;
 mod draft;
 mod erase;
 mod large;
@@ -35,18 +36,25 @@ mod maintain;
 mod observe;
 mod open;
 mod recovery;
+mod reserve;
+mod salvage;
 mod scan;
 mod scrub;
 mod segments;
 mod snapshots;
 mod streams;
+mod survey;
 mod tier;
 mod walk;
 mod writer;
 
+pub(crate) use draft::acquire;
+pub(crate) use observe::publication;
+pub use survey::{DamagedRange, FrameName, Surveyed};
 pub use writer::GROUP_BYTES_MAX;
 
 pub(crate) const LOCK_FILE: &str = "lock";
+pub(crate) const RESERVE_FILE: &str = "reserve";
 /// How a log is made and written. The defaults are right for disks; sizes matter to tests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogOptions {
@@ -59,13 +67,16 @@ pub struct LogOptions {
     pub segment_bytes_max: u32,
     /// How far ahead of small groups zeros are written; 0: not at all.
     pub zero_window_bytes: u32,
+    /// Space that a writer keeps aside, in the file `reserve`, for opening after a crash and for closing on a full disk. Appends
+    /// never use it. Made when there is room, given back by [`Log::close`]; 0: none.
+    pub reserve_bytes: u32,
     /// Into how many groups of files the streams of a sealed segment are put, 1 to 256. Only
     /// looked at as long as nothing is sealed.
     pub groups: u16,
 }
 
 impl LogOptions {
-    /// Segments of 1 to 64 MiB, zeros 256 KiB ahead.
+    /// Segments of 1 to 64 MiB, zeros 256 KiB ahead, a reserve of 512 KiB.
     #[must_use]
     pub const fn new(log_id: [u8; 16]) -> Self {
         Self {
@@ -73,6 +84,7 @@ impl LogOptions {
             segment_bytes_min: 1 << 20,
             segment_bytes_max: 64 << 20,
             zero_window_bytes: 256 << 10,
+            reserve_bytes: 512 << 10,
             groups: 1,
         }
     }
@@ -121,6 +133,10 @@ pub struct FileLog {
     durable: AtomicU64,
     /// Readers: what stands at the end instead of a frame, if that is damage.
     damage: Mutex<Option<Damage>>,
+    /// What is damaged, if the log was opened in spite of it.
+    salvaged: Option<Vec<DamagedRange>>,
+    /// The writer: there is a reserve file.
+    has_reserve: AtomicBool,
 }
 
 impl FileLog {
@@ -180,6 +196,8 @@ impl FileLog {
             end: AtomicU64::new(end.to_u64()),
             durable: AtomicU64::new(end.to_u64()),
             damage: Mutex::new(None),
+            salvaged: None,
+            has_reserve: AtomicBool::new(false),
         }
     }
 
@@ -363,6 +381,9 @@ impl Log for FileLog {
         scan: Scan,
         visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<Cursor, ReadError> {
+        if self.salvaged.is_some() {
+            return self.scan_salvaged(&scan, visit);
+        }
         self.scan_frames(&scan, visit)
     }
 
@@ -415,6 +436,7 @@ impl Log for FileLog {
                 || name == MANIFEST_NAME
                 || snapshot_name(name).is_some()
                 || name == LOCK_FILE
+                || name == RESERVE_FILE
         };
         let names = self.storage.list().unwrap_or_default();
         names

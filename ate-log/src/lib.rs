@@ -18,9 +18,12 @@
 //!    Nothing is truncated then.
 //! 4. After a failed write or sync nothing is written any more; reading goes on.
 //! 5. One writer per directory, any number of readers beside it.
+//! 6. A full disk changes nothing and loses nothing: the append is refused, a log that was cut off
+//!    opens all the same (from a reserve), and with space writing goes on.
 //!
-//! [`conformance`] checks other implementations of [`Log`] and [`Storage`]; [`LossyStorage`] and
-//! [`FaultyStorage`] let the layers above test their own crashes and failures.
+//! [`conformance`] checks other implementations of [`Log`] and [`Storage`]; [`LossyStorage`],
+//! [`FaultyStorage`] and [`BoundedStorage`] let the layers above test their own crashes, failures and
+//! full disks.
 //!
 //! Limits: a frame ≤ [`FRAME_BYTES_MAX`] and ≤ [`PARTS_MAX`] parts; a group ≤
 //! [`GROUP_BYTES_MAX`]; 2³² − 1 segment files of 1 to 64 MiB. What one sync cannot decide is
@@ -61,6 +64,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backup;
 mod error;
 mod file_log;
 mod frame;
@@ -68,14 +72,22 @@ mod location;
 mod log;
 mod maintenance;
 mod mem_log;
+#[cfg(ate_planted)]
+mod planted;
+#[cfg(ate_planted)]
+use planted::planted;
 mod sealed;
 mod segment;
 mod storage;
 
 pub mod conformance;
 
+pub use backup::{
+    BackedUp, BackupError, BackupInfo, Restore, Restored, VerifiedBackup, backup_info, open_backup,
+    restore, verify_backup,
+};
 pub use error::{AppendError, Damage, OpenError, ReadError};
-pub use file_log::{FileLog, GROUP_BYTES_MAX, LogOptions};
+pub use file_log::{DamagedRange, FileLog, FrameName, GROUP_BYTES_MAX, LogOptions, Surveyed};
 pub use frame::{
     Entry, FRAME_BYTES_MAX, FRAME_OVERHEAD, Frame, FrameKind, HEAD_PARTS_MAX, LARGE_BODY_BYTES,
     OwnedFrame, PART_OVERHEAD, PARTS_MAX, PartBytes, Parts, Placed, body_bytes_in_frame,
@@ -86,6 +98,6 @@ pub use maintenance::{FullSpeed, Least, Pace, Reclaimed, Scrubbed, Span};
 pub use mem_log::MemLog;
 pub use segment::{FORMAT_VERSION, SEGMENT_HEADER_BYTES};
 pub use storage::{
-    Access, Fault, FaultyStorage, FileStorage, Image, LockState, Loss, LossyStorage, MemStorage,
-    Storage, StorageFile, StorageLock, private_file, sync_directory,
+    Access, BoundedStorage, Fault, FaultyStorage, FileStorage, Image, LockState, Loss,
+    LossyStorage, MemStorage, Storage, StorageFile, StorageLock, private_file, sync_directory,
 };

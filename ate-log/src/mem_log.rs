@@ -35,6 +35,7 @@ impl MemLog {
     pub fn open(storage: &MemStorage) -> Result<Self, OpenError> {
         let options = LogOptions {
             zero_window_bytes: 0,
+            reserve_bytes: 0,
             ..LogOptions::default()
         };
         Ok(Self {

@@ -37,10 +37,11 @@ pub(crate) use index::{Index, Located, Place, SealedFrame};
 pub(crate) use manifest::{GroupFiles, MANIFEST_NAME, Manifest, Set};
 #[cfg(test)]
 pub(crate) use names::{PairFile, PairId, bodies_name, heads_name};
-pub(crate) use names::{group_of, is_sealed_leftover, sealed_file};
+pub(crate) use names::{group_of, is_sealed_leftover, new_name, sealed_file};
 pub(crate) use pair::SealedPair;
 pub(crate) use rewrite::{Removal, rewrite};
 pub(crate) use seal::SealPlan;
+pub(crate) use take::{Take, checked};
 
 /// The newest format version of sealed files and of the manifest, and the one written here.
 pub(crate) const SEALED_FORMAT_VERSION: u32 = 2;

@@ -39,6 +39,9 @@ pub(crate) struct SegmentHeader {
 }
 
 impl SegmentHeader {
+    /// Where the log id stands.
+    pub(crate) const LOG_ID: usize = LOG_ID;
+
     pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES as usize] {
         let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
         bytes[..VERSION].copy_from_slice(&MAGIC);

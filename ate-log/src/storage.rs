@@ -2,12 +2,14 @@
 
 use std::{fmt, io, sync::Arc};
 
+mod bounded;
 mod faulty;
 mod file;
 mod lossy;
 mod memory;
 mod platform;
 
+pub use bounded::BoundedStorage;
 pub use faulty::{Fault, FaultyStorage};
 pub use file::FileStorage;
 pub use lossy::{Loss, LossyStorage};
@@ -101,7 +103,7 @@ pub enum Access {
 
 /// One open file. Positions are explicit, so handles are shared between threads.
 pub trait StorageFile: Send + Sync + fmt::Debug {
-    /// Reads up to `out.len()` bytes; 0 means the end of the file.
+    /// Reads up to `out.len()` bytes; 0 means the end of the file, or a place behind it.
     ///
     /// # Errors
     /// What the system says.
@@ -154,7 +156,8 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
 
 /// A held lock.
 pub trait StorageLock: Send + Sync + fmt::Debug {
-    /// Replaces what others see in [`Storage::lock_state`]. Not durable, need not be.
+    /// Puts `bytes`, at most 256, where others see them in [`Storage::lock_state`]; a longer publication's rest may
+    /// follow them. Not durable, need not be.
     ///
     /// # Errors
     /// What the system says.

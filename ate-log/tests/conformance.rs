@@ -1,7 +1,8 @@
 //! The logs and storages of this crate pass their suites.
 
 use ate_log::{
-    FaultyStorage, FileLog, FileStorage, LogOptions, LossyStorage, MemLog, MemStorage, OpenError,
+    BoundedStorage, FaultyStorage, FileLog, FileStorage, LogOptions, LossyStorage, MemLog,
+    MemStorage, OpenError,
     conformance::{Fixture, check_log, check_storage},
 };
 use std::sync::Arc;
@@ -36,6 +37,7 @@ impl Fixture for Small {
             segment_bytes_min: 512,
             segment_bytes_max: 4096,
             zero_window_bytes: 700,
+            reserve_bytes: 4096,
             groups: 3,
             log_id: [1; 16],
         };
@@ -66,4 +68,5 @@ fn storages_conform() {
     check_storage(&MemStorage::new());
     check_storage(&LossyStorage::new());
     check_storage(&FaultyStorage::new(Arc::new(MemStorage::new())));
+    check_storage(&BoundedStorage::new(Arc::new(MemStorage::new()), 1 << 20));
 }

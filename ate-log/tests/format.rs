@@ -16,6 +16,7 @@ const OPTIONS: LogOptions = LogOptions {
     segment_bytes_min: 1024,
     segment_bytes_max: 1024,
     zero_window_bytes: 0,
+    reserve_bytes: 0,
     groups: 1,
 };
 

@@ -13,6 +13,7 @@ fn a_log_of_more_segments_than_open_handles_reads_everywhere() {
         segment_bytes_min: 256,
         segment_bytes_max: 256,
         zero_window_bytes: 0,
+        reserve_bytes: 0,
         ..SMALL
     };
     let storage = Arc::new(FileStorage::new(dir.path()));

@@ -171,7 +171,10 @@ impl Index {
             out.extend_from_slice(&(text.len() as u32).to_le_bytes());
             out.extend_from_slice(text.as_bytes());
         };
-        for ((parent, collection), names) in &self.names {
+        // In the order of their keys, so that one state has one snapshot.
+        let mut groups: Vec<_> = self.names.iter().collect();
+        groups.sort_unstable_by_key(|(group, _)| *group);
+        for ((parent, collection), names) in groups {
             out.extend_from_slice(&parent.to_le_bytes());
             text(collection, &mut out);
             out.extend_from_slice(&(names.len() as u64).to_le_bytes());

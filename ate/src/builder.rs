@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ate_chain::{Clock, Committer, Pending, Spawn};
 use ate_crypto::{Identity, Random, Seed};
-use ate_log::{FileLog, FileStorage, Log, LogOptions, MemLog, OpenError, Storage};
+use ate_log::{DamagedRange, FileLog, FileStorage, Log, LogOptions, MemLog, OpenError, Storage};
 use ate_view::ValueCache;
 use parking_lot::Mutex;
 
@@ -40,8 +40,11 @@ pub struct StoreBuilder {
     identity: Option<Identity>,
     storage: Option<Arc<dyn Storage>>,
     read_only: bool,
+    salvage: bool,
     must_exist: bool,
     cache_bytes: usize,
+    log_options: LogOptions,
+    is_single_threaded: bool,
     limits: Limits,
     replay_bytes_max: u64,
     has_thread: bool,
@@ -65,8 +68,11 @@ impl StoreBuilder {
             identity: None,
             storage: None,
             read_only: false,
+            salvage: false,
             must_exist: false,
             cache_bytes: CACHE_BYTES,
+            log_options: LogOptions::default(),
+            is_single_threaded: false,
             limits: Limits {
                 idle_max: OPEN_CHAINS_MAX,
                 idle_bytes_max: IDLE_BYTES_MAX,
@@ -120,6 +126,17 @@ impl StoreBuilder {
         self
     }
 
+    /// Opens for reading even if the log is damaged, anywhere: each chain is shown up to its last commit that is proven, and those that stand elsewhere
+    /// whole. [`Store::damage`] says what is damaged, [`Store::missing`] what that means for a chain. Nothing is made or changed.
+    ///
+    /// # Cost
+    /// Opening reads the whole log.
+    #[must_use]
+    pub fn salvage(mut self) -> Self {
+        self.salvage = true;
+        self.read_only()
+    }
+
     /// Fails if there is no store yet, instead of making one.
     #[must_use]
     pub fn must_exist(mut self) -> Self {
@@ -132,6 +149,23 @@ impl StoreBuilder {
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// Other sizes of the log's files than the default ones, which are right for disks: tests want small ones. The identity of a new log is drawn from
+    /// the store's randomness all the same.
+    #[must_use]
+    pub fn log_options(mut self, options: LogOptions) -> Self {
+        self.log_options = options;
+        self
+    }
+
+    /// No thread of the store's own at all: as [`StoreBuilder::without_maintenance`], and a commit that nobody waits for is written by whoever polls or drops
+    /// it. Simulations repeat themselves that way.
+    #[must_use]
+    pub fn single_threaded(mut self) -> Self {
+        self.is_single_threaded = true;
+        self.has_thread = false;
         self
     }
 
@@ -186,12 +220,22 @@ impl StoreBuilder {
 
     fn open_now(self) -> Result<Store, Error> {
         let (identity, is_new_identity) = self.find_identity()?;
-        let (log, store) = self.open_log()?;
+        let OpenLog {
+            log,
+            files,
+            store,
+            damage,
+        } = self.open_log()?;
+        let thread: Option<Box<dyn Spawn>> = if self.is_single_threaded {
+            None
+        } else {
+            Some(Box::new(StoreThread))
+        };
         let committer = Committer::new(
             log.clone(),
             self.clock.clone(),
             self.random.clone(),
-            Some(Box::new(StoreThread)),
+            thread,
             store,
         );
         let is_writer = log.writable();
@@ -205,7 +249,9 @@ impl StoreBuilder {
             maintenance: Maintenance::new(self.has_thread.then(spawn)),
             upkeep: UpkeepState::new(self.upkeep),
             evicting: Mutex::default(),
+            damage,
             log,
+            files,
             committer,
             clock: self.clock,
             random: self.random,
@@ -256,24 +302,59 @@ impl StoreBuilder {
         }
     }
 
-    fn open_log(&self) -> Result<(Arc<dyn Log>, [u8; 16]), Error> {
+    fn open_log(&self) -> Result<OpenLog, Error> {
         let mut id = [0; 16];
         self.random.fill(&mut id);
         let storage: Arc<dyn Storage> = match (&self.storage, &self.dir) {
             (Some(storage), _) => storage.clone(),
             (None, Some(dir)) => Arc::new(FileStorage::new(dir)),
-            (None, None) => return Ok((Arc::new(MemLog::new()), id)),
+            (None, None) => {
+                return Ok(OpenLog {
+                    log: Arc::new(MemLog::new()),
+                    files: None,
+                    store: id,
+                    damage: None,
+                });
+            }
         };
-        let log = if self.read_only {
+        let log = if self.salvage {
+            FileLog::open_damaged(storage)?
+        } else if self.read_only {
             FileLog::open_reader(storage)?
         } else {
             if self.must_exist {
                 drop(FileLog::open_reader(storage.clone())?);
             }
-            FileLog::open(storage, LogOptions::new(id))?
+            let options = LogOptions {
+                log_id: id,
+                ..self.log_options
+            };
+            FileLog::open(storage, options)?
         };
-        // The log's identity tells this store's lanes from others: a copied directory is a fork of this store.
-        let store = log.log_id();
-        Ok((Arc::new(log), store))
+        let log = Arc::new(log);
+        // Not the log's identity: a restored store goes on with the log of another. A directory that was copied by other means is a fork of this store.
+        let store = log.store_id();
+        #[cfg(ate_planted)]
+        let store = if ate_crypto::planted("reuse-lanes-after-restore") {
+            log.log_id()
+        } else {
+            store
+        };
+        Ok(OpenLog {
+            store,
+            damage: self.salvage.then(|| log.damage().to_vec()),
+            files: Some(log.clone()),
+            log,
+        })
     }
+}
+
+/// A log with what the store has to know of it.
+struct OpenLog {
+    log: Arc<dyn Log>,
+    /// The same, if it is in files.
+    files: Option<Arc<FileLog>>,
+    store: [u8; 16],
+    /// `None` if the log had to be undamaged to be opened.
+    damage: Option<Vec<DamagedRange>>,
 }

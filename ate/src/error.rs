@@ -6,6 +6,8 @@ use ate_chain::Reject;
 use ate_crypto::KeystoreError;
 use ate_view::{CommitError, ReadError, TransactError};
 
+use crate::backup::Standing;
+
 /// What kind of trouble it is, for those who branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -32,6 +34,8 @@ pub enum ErrorKind {
     Denied,
     /// A limit is exceeded, or the input has no acceptable form.
     Limit,
+    /// The disk has no room for it. Nothing was changed; with room, the same succeeds.
+    Full,
     /// The system's files.
     Io,
 }
@@ -52,6 +56,7 @@ impl ErrorKind {
             Self::Locked => "locked",
             Self::Denied => "denied",
             Self::Limit => "limit",
+            Self::Full => "disk full",
             Self::Io => "input or output",
         }
     }
@@ -88,6 +93,20 @@ pub enum Error {
     /// The log cannot be read.
     #[error(transparent)]
     LogRead(#[from] ate_log::ReadError),
+    /// A backup was not made or put back.
+    #[error(transparent)]
+    Backup(#[from] ate_log::BackupError),
+    /// There is a store where a backup was to be put back.
+    #[error("{dir} holds a store {standing}")]
+    Occupied {
+        /// The directory.
+        dir: PathBuf,
+        /// How its history stands to that of the backup.
+        standing: Standing,
+    },
+    /// A store in memory has no files.
+    #[error("a store in memory has no files")]
+    InMemory,
     /// The identity file cannot be unlocked.
     #[error("the identity in {path} cannot be unlocked")]
     Keystore {
@@ -162,6 +181,8 @@ impl Error {
             Self::Chain(error) => open_kind(error),
             Self::Log(error) => log_kind(error),
             Self::Close(ate_log::AppendError::Poisoned { .. }) => ErrorKind::Poisoned,
+            Self::Close(ate_log::AppendError::DiskFull { .. }) => ErrorKind::Full,
+            Self::File { source, .. } if is_full(source) => ErrorKind::Full,
             Self::LogRead(ate_log::ReadError::Corrupt { .. }) => ErrorKind::Damaged,
             Self::Keystore { source, .. } => match source {
                 KeystoreError::Newer { .. } => ErrorKind::NewerSchema,
@@ -171,7 +192,9 @@ impl Error {
             Self::NoIdentity { .. } | Self::NoChain { .. } | Self::AmbiguousChain { .. } => {
                 ErrorKind::NotFound
             }
-            Self::IdentityExists { .. } => ErrorKind::Rejected,
+            Self::IdentityExists { .. } | Self::Occupied { .. } => ErrorKind::Rejected,
+            Self::Backup(error) => backup_kind(error),
+            Self::InMemory => ErrorKind::Limit,
             Self::ChainName { .. } => ErrorKind::Limit,
             Self::Seal(error) => seal_kind(error),
             Self::ReadOnly => ErrorKind::Denied,
@@ -211,12 +234,33 @@ impl Error {
                 ))),
                 _,
             ) => "keep the store, or a clone of it, for as long as you write",
+            (
+                Self::Log(ate_log::OpenError::Unfinished { .. })
+                | Self::Backup(ate_log::BackupError::Source(_)),
+                ErrorKind::Rejected,
+            ) => "restore into it again: what an interrupted restore has left is removed first",
+            (Self::Log(ate_log::OpenError::Backup { .. }), _) => {
+                "restore it into a directory of its own: `restore`"
+            }
+            (Self::Occupied { .. }, _) => {
+                "restore into an empty directory: a store is never overwritten"
+            }
+            (Self::Backup(error), ErrorKind::Rejected) => backup_remedy(error)?,
+            (Self::Backup(ate_log::BackupError::SourceDamaged { .. }), _) => {
+                "repair the store from a backup first"
+            }
+            (Self::Backup(ate_log::BackupError::Damaged { .. }), _) => {
+                "use another backup, or remove the named file and make this one again from the store"
+            }
             (_, ErrorKind::Locked) => "wait for the other process to end, or open for reading",
             (_, ErrorKind::Poisoned | ErrorKind::Unknown) => {
                 "open the store again: what was acknowledged is there, the rest shows then"
             }
             (_, ErrorKind::Conflict) => "read again and try again",
             (_, ErrorKind::NewerSchema) => "use a program as new as the one that wrote it",
+            (_, ErrorKind::Full) => {
+                "free space on that disk, or move the store directory to another one, then try again"
+            }
             (_, ErrorKind::Damaged) => "verify the store, and restore the named file from a copy",
             _ => return None,
         })
@@ -261,6 +305,7 @@ fn commit_kind(error: &CommitError) -> ErrorKind {
         CommitError::Store(error) => match error {
             ate_chain::SubmitError::Poisoned { .. } => ErrorKind::Poisoned,
             ate_chain::SubmitError::TooLarge { .. } => ErrorKind::Limit,
+            ate_chain::SubmitError::Full { .. } => ErrorKind::Full,
             ate_chain::SubmitError::ReadOnly | ate_chain::SubmitError::Closed => ErrorKind::Denied,
             _ => ErrorKind::Io,
         },
@@ -303,9 +348,55 @@ fn log_kind(error: &ate_log::OpenError) -> ErrorKind {
         OpenError::Locked { .. } => ErrorKind::Locked,
         OpenError::NotFound { .. } => ErrorKind::NotFound,
         OpenError::NewerFormat { .. } | OpenError::UnknownFrame { .. } => ErrorKind::NewerSchema,
-        OpenError::NotADirectory { .. } | OpenError::DiskFull { .. } | OpenError::Io { .. } => {
-            ErrorKind::Io
-        }
+        OpenError::Unfinished { .. } | OpenError::Backup { .. } => ErrorKind::Rejected,
+        OpenError::DiskFull { .. } => ErrorKind::Full,
+        OpenError::Io { source, .. } if is_full(source) => ErrorKind::Full,
+        OpenError::NotADirectory { .. } | OpenError::Io { .. } => ErrorKind::Io,
         _ => ErrorKind::Damaged,
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
+fn backup_kind(error: &ate_log::BackupError) -> ErrorKind {
+    use ate_log::BackupError;
+    match error {
+        BackupError::Source(ate_log::ReadError::Corrupt { .. })
+        | BackupError::SourceDamaged { .. }
+        | BackupError::Damaged { .. } => ErrorKind::Damaged,
+        BackupError::NotABackup { .. } => ErrorKind::NotFound,
+        BackupError::Locked { .. } => ErrorKind::Locked,
+        BackupError::DiskFull { .. } => ErrorKind::Full,
+        BackupError::NewerFormat { .. } => ErrorKind::NewerSchema,
+        BackupError::HoldsAStore { .. }
+        | BackupError::Written { .. }
+        | BackupError::OtherLog { .. }
+        | BackupError::OtherStore { .. }
+        | BackupError::Newer { .. }
+        | BackupError::Diverged { .. } => ErrorKind::Rejected,
+        _ => ErrorKind::Io,
+    }
+}
+
+const fn backup_remedy(error: &ate_log::BackupError) -> Option<&'static str> {
+    use ate_log::BackupError;
+    Some(match error {
+        BackupError::HoldsAStore { .. } => {
+            "name an empty directory, or one with a backup of this store"
+        }
+        BackupError::Written { .. } => "keep it, and name another directory for the backup",
+        BackupError::OtherLog { .. } | BackupError::OtherStore { .. } => {
+            "name another directory for the backups of this store"
+        }
+        BackupError::Newer { .. } => {
+            "if the store was put back from an older copy, keep the backup: it has more; name another directory"
+        }
+        BackupError::Diverged { .. } => {
+            "verify the store, and the backup; name another directory for a new one"
+        }
+        _ => return None,
+    })
 }

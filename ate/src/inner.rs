@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ate_chain::{ChainId, Clock, Committer, DirectoryEntry, Local};
+use ate_chain::{ChainId, Clock, Committer, DirectoryEntry, Local, Rest};
 use ate_crypto::{Hash, Identity, Random};
-use ate_log::Log;
+use ate_log::{AppendError, DamagedRange, FileLog, Log};
 use ate_view::{Chain, ValueCache, WeakChain};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -24,6 +24,10 @@ pub(crate) struct StoreInner {
     pub(crate) identity: Identity,
     pub(crate) is_new_identity: bool,
     pub(crate) log: Arc<dyn Log>,
+    /// The same log, if it is in files.
+    pub(crate) files: Option<Arc<FileLog>>,
+    /// What is damaged, if the store was opened in spite of it.
+    pub(crate) damage: Option<Vec<DamagedRange>>,
     pub(crate) committer: Arc<Committer>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
@@ -113,12 +117,16 @@ impl StoreInner {
                 name: name.chars().take(64).collect(),
             });
         }
-        if !self.log.writable() {
-            return Err(Error::NoChain {
-                name: name.to_owned(),
-            });
+        if self.log.writable() {
+            return Ok(());
         }
-        Ok(())
+        // A log that has failed takes no new chain and says so; a reader has none of that name.
+        match self.log.sync() {
+            Err(error @ AppendError::Poisoned { .. }) => Err(error.into()),
+            _ => Err(Error::NoChain {
+                name: name.to_owned(),
+            }),
+        }
     }
 
     fn plan(&self, name: &str) -> Result<Chain, Error> {
@@ -184,6 +192,28 @@ impl StoreInner {
 
     fn load(&self, entry: &DirectoryEntry) -> Result<Chain, Error> {
         let (rest, names) = self.rest(entry.chain).unzip();
+        let is_rested = rest.is_some();
+        let mut chain = self.chain_at(entry, rest, names);
+        if self.damage.is_none() {
+            chain.local().load()?;
+        } else if let Err(error) = chain.local().load_proven() {
+            // A snapshot may rest on what is damaged now; the log may still prove a part.
+            if !is_rested {
+                return Err(error.into());
+            }
+            chain = self.chain_at(entry, None, None);
+            chain.local().load_proven()?;
+        }
+        Ok(chain)
+    }
+
+    /// A chain that is still to be loaded.
+    fn chain_at(
+        &self,
+        entry: &DirectoryEntry,
+        rest: Option<Rest>,
+        names: Option<Vec<u8>>,
+    ) -> Chain {
         let local = Local::at(&self.committer, entry.chain, rest);
         let chain = self.over(local, &entry.name);
         if let Some(names) = names
@@ -194,8 +224,7 @@ impl StoreInner {
                 entry.chain
             ));
         }
-        chain.local().load()?;
-        Ok(chain)
+        chain
     }
 
     /// Lets idle chains go if it is time: on the store's thread, or here if there is none or it falls behind.

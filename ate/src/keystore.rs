@@ -27,6 +27,12 @@ impl Keystore {
         }
     }
 
+    /// The keystore in a file of any name. Nothing is read.
+    #[must_use]
+    pub const fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -131,6 +137,32 @@ impl Keystore {
         self.sync_name()
     }
 
+    /// Copies the identity file to another place that has none, sealed or not as it is. Durable.
+    ///
+    /// # Errors
+    /// [`Error::IdentityExists`] unless what is there is the same; [`Error::Keystore`] if this is no identity file.
+    pub fn copy(&self, to: &Self) -> Result<(), Error> {
+        let bytes = self.read()?;
+        keystore::is_sealed(&bytes).map_err(|source| self.refused(source))?;
+        if to.exists() {
+            return if to.read()? == bytes {
+                Ok(())
+            } else {
+                Err(Error::IdentityExists {
+                    path: to.path.clone(),
+                })
+            };
+        }
+        let fresh = to.path.with_extension("new");
+        Self::put(&fresh, &bytes)?;
+        fs::rename(&fresh, &to.path).map_err(|source| Error::File {
+            doing: "rename",
+            path: fresh,
+            source,
+        })?;
+        to.sync_name()
+    }
+
     fn write(
         &self,
         path: &Path,
@@ -138,7 +170,13 @@ impl Keystore {
         passphrase: Option<&str>,
         random: &dyn Random,
     ) -> Result<(), Error> {
-        let bytes = keystore::lock(seed, passphrase, KdfParams::DEFAULT, random);
+        Self::put(
+            path,
+            &keystore::lock(seed, passphrase, KdfParams::DEFAULT, random),
+        )
+    }
+
+    fn put(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let failed = |doing| {
             move |source| Error::File {
                 doing,
@@ -150,7 +188,7 @@ impl Keystore {
         options.write(true).create(true).truncate(true);
         ate_log::private_file(&mut options);
         let mut file = options.open(path).map_err(failed("make"))?;
-        file.write_all(&bytes).map_err(failed("write"))?;
+        file.write_all(bytes).map_err(failed("write"))?;
         file.sync_all().map_err(failed("sync"))
     }
 

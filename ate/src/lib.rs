@@ -34,6 +34,7 @@
 //! | `cli` | the executable `ate` | no |
 
 mod ambient;
+mod backup;
 mod builder;
 mod chains;
 mod error;
@@ -41,6 +42,7 @@ mod inner;
 mod keystore;
 mod maintenance;
 mod rest;
+mod salvage;
 mod store;
 mod upkeep;
 
@@ -55,9 +57,11 @@ pub use ate_view::{
     Chain, CommitError, Dao, Document, Expect, Json, Key, NamedEntry, ReadError, Receipt, Record,
     Shape, Transaction, View, Write,
 };
+pub use backup::{Backup, RestoreStep, RestoredStore, Standing, backup, restore};
 pub use builder::{CACHE_BYTES, IDLE_BYTES_MAX, OPEN_CHAINS_MAX, REPLAY_BYTES_MAX, StoreBuilder};
 pub use error::{Error, ErrorKind};
 pub use keystore::Keystore;
+pub use salvage::Missing;
 pub use store::{ChainInfo, Store, StoreInfo, Verified};
 pub use upkeep::{Upkeep, UpkeepCounts};
 

@@ -1,6 +1,6 @@
 //! Snapshots: chains at rest and the list of chains, sealed under the store's own key. All of it is a cache.
 
-use ate_chain::{ChainId, Directory, Rest};
+use ate_chain::{ChainId, Directory, Rest, rest_name};
 use ate_crypto::sealed_file;
 use ate_log::Log;
 use ate_view::Chain;
@@ -54,6 +54,11 @@ impl StoreInner {
         self.dir.is_some() && self.log.writable()
     }
 
+    /// The position of the sealed state of a chain.
+    pub(crate) fn sealed_position(&self, chain: ChainId) -> Option<u64> {
+        self.rest(chain).map(|(rest, _)| rest.position().0)
+    }
+
     /// The sealed state of a chain with its names, if there is one that fits.
     pub(crate) fn rest(&self, chain: ChainId) -> Option<(Rest, Vec<u8>)> {
         let name = rest_name(&chain);
@@ -74,6 +79,12 @@ impl StoreInner {
 
     /// Keeps the state of a chain; how many bytes were written: none while commits are under way.
     pub(crate) fn put_to_rest(&self, chain: &Chain) -> Result<u64, Error> {
+        chain
+            .local()
+            .between_erasures(|| self.put_to_rest_now(chain))
+    }
+
+    fn put_to_rest_now(&self, chain: &Chain) -> Result<u64, Error> {
         // Asked first: what is written meanwhile is replayed though the snapshot may have it.
         let replayed = chain.local().replay_bytes();
         let Some((state, names)) = chain.local().at_rest(|| chain.names_at_rest()) else {
@@ -155,8 +166,4 @@ impl StoreInner {
         );
         Ok(self.log.snapshot_put(name, &plain)?)
     }
-}
-
-fn rest_name(chain: &ChainId) -> String {
-    format!("chain-{chain}")
 }

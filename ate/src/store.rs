@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ate_chain::{ChainId, Depth, DirectoryEntry, Local, OpenError, Pending, Position, Proved};
 use ate_crypto::{Hash, Identity, KeyId};
-use ate_log::{Least, Location, Pace, Reclaimed, Scrubbed};
+use ate_log::{FileLog, Least, Location, Pace, Reclaimed, Scrubbed};
 use ate_view::Chain;
 
 use crate::builder::StoreBuilder;
@@ -18,7 +18,7 @@ const FORMAT: u32 = 1;
 /// A directory, or memory, opened by this process: a log, the chains in it, and the identity that acts. Cheap to clone; the last clone closes it.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<StoreInner>,
+    pub(crate) inner: Arc<StoreInner>,
     _closer: Arc<Closer>,
 }
 
@@ -169,10 +169,22 @@ impl Store {
         progress: impl FnMut(&Proved),
     ) -> Result<Verified, Error> {
         self.inner.log.refresh()?;
-        let (proved, position, root) = Local::verify(&*self.inner.log, *chain, depth, progress)?;
+        let verified = Local::verify(&*self.inner.log, *chain, depth, progress);
+        let (proved, position, root) = verified.map_err(|error| {
+            let at = match &error {
+                OpenError::Damaged { at, .. } | OpenError::Invalid { at, .. } => Some(*at),
+                _ => None,
+            };
+            // A gap shows behind the damage that made it.
+            let cause = at.and_then(|at| self.inner.explains(chain, Some(at)));
+            cause.unwrap_or_else(|| error.into())
+        })?;
         if let Some((rest, _)) = self.inner.rest(*chain)
             && rest.position() > position
         {
+            if let Some(cause) = self.inner.explains(chain, None) {
+                return Err(cause);
+            }
             return Err(OpenError::RolledBack {
                 chain: *chain,
                 found: position.0,
@@ -185,6 +197,11 @@ impl Store {
             position,
             root,
         })
+    }
+
+    /// The log, if it is in files.
+    pub(crate) fn files(&self) -> Option<&FileLog> {
+        self.inner.files.as_deref()
     }
 
     /// Facts about the store.

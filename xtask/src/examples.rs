@@ -1,4 +1,4 @@
-//! Runs every example of the crate `ate` as a user would: in an empty directory, and once more in what the first run left.
+//! Runs every example of the crates `ate` and `ate-log` as a user would: in an empty directory, and once more in what the first run left.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ use crate::process::{cargo, output, wait_at_most};
 use crate::scratch::Scratch;
 use crate::steps::Outcome;
 
+/// Whose examples are run; others are tools.
+const MANIFESTS: [&str; 2] = ["ate/Cargo.toml", "ate-log/Cargo.toml"];
 /// Far above what an example needs, even in the dev profile on a busy machine: it only ends one that hangs.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -31,9 +33,7 @@ pub(crate) fn command() -> Result<Outcome> {
     )?;
     let examples = executables(&messages)?;
     if examples.is_empty() {
-        return Ok(Outcome::Skipped(
-            "the crate `ate` has no example".to_owned(),
-        ));
+        return Ok(Outcome::Skipped("there is no example".to_owned()));
     }
     for (name, executable) in &examples {
         let scratch = Scratch::new("example")?;
@@ -66,7 +66,7 @@ fn run_example(executable: &Path, directory: &Path, output: &Path) -> Result<()>
     ended
 }
 
-/// Name and path of each example of `ate` in cargo's messages, one JSON object a line.
+/// Name and path of each of our examples in cargo's messages, one JSON object a line.
 fn executables(messages: &str) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for line in messages.lines().filter(|line| line.starts_with('{')) {
@@ -77,7 +77,7 @@ fn executables(messages: &str) -> Result<Vec<(String, PathBuf)>> {
             .is_some_and(|kinds| kinds.iter().any(|kind| kind == "example"));
         let is_ours = message["manifest_path"]
             .as_str()
-            .is_some_and(|path| Path::new(path).ends_with("ate/Cargo.toml"));
+            .is_some_and(|path| MANIFESTS.iter().any(|ours| Path::new(path).ends_with(ours)));
         if !is_example || !is_ours {
             continue;
         }
@@ -97,18 +97,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_examples_of_ate_are_taken() {
+    fn only_examples_of_two_crates_are_taken() {
         let messages = [
             r#"{"reason":"compiler-artifact","manifest_path":"/x/ate/Cargo.toml","target":{"kind":["example"],"name":"b"},"executable":"/t/b"}"#,
             r#"{"reason":"compiler-artifact","manifest_path":"/x/ate/Cargo.toml","target":{"kind":["lib"],"name":"ate"},"executable":null}"#,
             r#"{"reason":"compiler-artifact","manifest_path":"/x/other/Cargo.toml","target":{"kind":["example"],"name":"c"},"executable":"/t/c"}"#,
             r#"{"reason":"compiler-artifact","manifest_path":"/x/ate/Cargo.toml","target":{"kind":["example"],"name":"a"},"executable":"/t/a"}"#,
+            r#"{"reason":"compiler-artifact","manifest_path":"/x/ate-log/Cargo.toml","target":{"kind":["example"],"name":"d"},"executable":"/t/d"}"#,
             r#"{"reason":"build-finished","success":true}"#,
         ]
         .join("\n");
         let found = executables(&messages).expect("well-formed");
         let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["a", "b"]);
+        assert_eq!(names, ["a", "b", "d"]);
     }
 
     #[cfg(unix)]

@@ -46,6 +46,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "ate",
         ],
     ),
+    // Nothing is built on it: a harness above everything.
+    (
+        "ate-sim",
+        &[
+            "ate-crypto",
+            "ate-log",
+            "ate-chain",
+            "ate-derive",
+            "ate-view",
+            "ate",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

@@ -22,6 +22,7 @@ mod manifest;
 mod planted;
 mod process;
 mod scratch;
+mod sim;
 mod source;
 mod steps;
 mod tidy;
@@ -113,6 +114,12 @@ const COMMANDS: &[Command] = &[
         run: Run::With(crash::command),
     },
     Command {
+        name: "sim",
+        arguments: "[--seed S] [--seeds N | --minutes M | --enumerate [--variants V]]",
+        help: "run seeds of the simulator: a store over a disk that lies; 0 minutes are one seed",
+        run: Run::With(sim::command),
+    },
+    Command {
         name: "planted",
         arguments: "",
         help: "switch on each planted bug in turn and demand that the tests find it",
@@ -154,6 +161,7 @@ const GATE: &[(&str, &[&str])] = &[
     ("doc", &[]),
     ("examples", &[]),
     ("crash", &["--cycles", "10"]),
+    ("sim", &["--seed", "1", "--seeds", "150"]),
     ("planted", &[]),
     ("deny", &[]),
     ("vectors", &[]),

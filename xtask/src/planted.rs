@@ -39,7 +39,7 @@ const BUGS: &[Bug] = &[
                 "committer",
                 "a_power_cut_at_any_call_loses_nothing_that_was_acknowledged",
             ),
-            ("fault_lost_syncs", "no_cut_loses_what_was_acknowledged"),
+            ("lost_syncs", "no_cut_loses_what_was_acknowledged"),
         ],
     },
     Bug {
@@ -59,7 +59,7 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         name: "reuse-salt",
-        found_by: &[("fault_salts", "no_two_commits_share_a_salt")],
+        found_by: &[("salts", "no_two_commits_share_a_salt")],
     },
     Bug {
         name: "skip-root-check",
@@ -70,6 +70,98 @@ const BUGS: &[Bug] = &[
                 "order_time_is_bound_as_soon_as_somebody_has_seen_it",
             ),
         ],
+    },
+    // From here on: the disk and what is made of it.
+    Bug {
+        name: "confirm-before-durable",
+        found_by: &[(
+            "errors",
+            "a_call_that_fails_never_makes_a_false_acknowledgement",
+        )],
+    },
+    Bug {
+        name: "skip-part-checksum",
+        found_by: &[("verdicts", "every_flipped_bit_of_a_closed_log_is_found")],
+    },
+    Bug {
+        name: "take-damage-for-torn",
+        found_by: &[(
+            "verdicts",
+            "every_flipped_bit_of_an_unclosed_log_is_found_or_lies_behind_its_end",
+        )],
+    },
+    Bug {
+        name: "believe-a-watermark-of-the-same-group",
+        found_by: &[("crashes", "no_cut_loses_what_was_synced")],
+    },
+    Bug {
+        name: "forget-directory-sync",
+        found_by: &[("crashes", "no_cut_loses_what_was_synced")],
+    },
+    Bug {
+        name: "name-a-segment-before-its-header",
+        found_by: &[("crashes", "no_cut_loses_what_was_synced")],
+    },
+    Bug {
+        name: "begin-a-segment-before-the-last-is-durable",
+        found_by: &[("crashes", "no_cut_loses_what_was_synced")],
+    },
+    Bug {
+        name: "mark-the-close-before-the-sync",
+        found_by: &[("crashes", "no_cut_loses_what_was_synced")],
+    },
+    Bug {
+        name: "write-over-the-old-snapshot",
+        found_by: &[("crashes", "no_cut_loses_what_was_synced")],
+    },
+    Bug {
+        name: "trust-the-unproven-tail",
+        found_by: &[(
+            "crashes",
+            "what_is_found_after_a_failed_sync_is_made_durable_again",
+        )],
+    },
+    Bug {
+        name: "retry-a-failed-sync",
+        found_by: &[
+            (
+                "crashes",
+                "what_is_found_after_a_failed_sync_is_made_durable_again",
+            ),
+            ("lost_syncs", "a_sync_that_fails_acknowledges_nothing"),
+        ],
+    },
+    Bug {
+        name: "write-on-after-a-failed-sync",
+        found_by: &[("faults", "a_failed_sync_poisons_and_reopening_heals")],
+    },
+    Bug {
+        name: "acknowledge-on-a-full-disk",
+        found_by: &[(
+            "faults",
+            "one_failing_call_never_makes_a_false_acknowledgement",
+        )],
+    },
+    Bug {
+        name: "write-on-in-a-torn-segment",
+        found_by: &[(
+            "verdicts",
+            "a_lost_sector_is_torn_only_above_every_watermark",
+        )],
+    },
+    Bug {
+        name: "rewrite-without-looking",
+        found_by: &[(
+            "bad_reads",
+            "a_bit_that_turns_while_opening_never_reaches_the_disk",
+        )],
+    },
+    Bug {
+        name: "believe-the-lock-file",
+        found_by: &[(
+            "readers",
+            "what_the_lock_file_says_counts_only_while_it_is_held",
+        )],
     },
 ];
 

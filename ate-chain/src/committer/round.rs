@@ -32,6 +32,10 @@ impl Committer {
             return answers;
         }
         let proofs = sign(&runs);
+        #[cfg(ate_planted)]
+        if ate_crypto::planted("confirm-before-durable") {
+            return self.confirm_then_sync(runs, &proofs, answers);
+        }
         let written = self.write(&runs, &proofs);
         self.rounds.fetch_add(1, Ordering::Relaxed);
         match written {
@@ -68,6 +72,16 @@ impl Committer {
 
     /// Appends every proof before the commits it covers, and syncs: the commit point.
     fn write(&self, runs: &[Run], proofs: &[Vec<u8>]) -> Result<(Vec<Placed>, Cursor), WriteError> {
+        let placed = self.append(runs, proofs)?;
+        #[cfg(ate_planted)]
+        if ate_crypto::planted("acknowledge-before-sync") {
+            return Ok((placed, self.log.durable()));
+        }
+        let synced = self.log.sync().map_err(WriteError::Sync)?;
+        Ok((placed, synced))
+    }
+
+    fn append(&self, runs: &[Run], proofs: &[Vec<u8>]) -> Result<Vec<Placed>, WriteError> {
         let parts: Vec<Vec<&[u8]>> = runs
             .iter()
             .flat_map(|run| run.items.iter().map(|item| item.placing.parts()))
@@ -99,12 +113,7 @@ impl Committer {
         self.log
             .append(&entries, &mut placed)
             .map_err(WriteError::Append)?;
-        #[cfg(ate_planted)]
-        if ate_crypto::planted("acknowledge-before-sync") {
-            return Ok((placed, self.log.durable()));
-        }
-        let synced = self.log.sync().map_err(WriteError::Sync)?;
-        Ok((placed, synced))
+        Ok(placed)
     }
 
     /// Makes every commit of a round that is durable visible; `placed` are the places of its frames, in the order of [`Committer::write`].
@@ -128,6 +137,38 @@ impl Committer {
             }
         }
         self.born.lock().to = synced;
+    }
+
+    /// A planted bug: readers see commits that may never become durable.
+    #[cfg(ate_planted)]
+    fn confirm_then_sync(&self, runs: Vec<Run>, proofs: &[Vec<u8>], answers: Answers) -> Answers {
+        let placed = match self.append(&runs, proofs) {
+            Ok(placed) => placed,
+            Err(error) => {
+                let mut answers = answers;
+                self.fail(runs, &error, &mut answers);
+                return answers;
+            }
+        };
+        let ids: Vec<Hash> = runs
+            .iter()
+            .flat_map(|run| run.items.iter().filter(|item| item.slot.is_some()))
+            .map(|item| item.placing.commit.id)
+            .collect();
+        let mut confirmed = Answers::new();
+        self.confirm(runs, placed, self.log.durable(), &mut confirmed);
+        if let Err(error) = self.log.sync() {
+            let error = WriteError::Sync(error);
+            let why = error.source().to_string();
+            *self.poisoned.lock() = Some(why.clone());
+            self.is_poisoned.store(true, Ordering::Release);
+            for ((_, answer), id) in confirmed.iter_mut().zip(ids) {
+                *answer = Err(error.answer(id, &why));
+            }
+        }
+        let mut answers = answers;
+        answers.extend(confirmed);
+        answers
     }
 
     /// Takes every commit of a failed round back.

@@ -1,7 +1,7 @@
 //! What any [`Storage`] must do.
 
 use crate::{
-    Access, LockState, Storage,
+    Access, LockState, Storage, StorageFile,
     storage::{read_full, write_full},
 };
 use std::io;
@@ -18,6 +18,8 @@ pub fn check_storage(storage: &dyn Storage) {
     assert_eq!(storage.list().expect("listed"), [""; 0]);
     files_hold_what_is_written(storage);
     names_move_whole(storage);
+    handles_outlive_names(storage);
+    threads_share_a_handle(storage);
     one_holds_the_lock(storage);
 }
 
@@ -47,6 +49,11 @@ fn files_hold_what_is_written(storage: &dyn Storage) {
     );
     file.allocate(10).expect("reserving less changes nothing");
     assert_eq!(file.length().expect("measured"), 600);
+    assert_eq!(
+        (read(600, 10), read(10_000, 10)),
+        (Vec::new(), Vec::new()),
+        "there is nothing behind the end, and that is no error"
+    );
     file.punch(4, 2).expect("punched");
     assert_eq!(
         (read(3, 4), file.length().expect("measured")),
@@ -98,12 +105,78 @@ fn names_move_whole(storage: &dyn Storage) {
     assert_eq!(storage.list().expect("listed"), [""; 0]);
 }
 
+fn handles_outlive_names(storage: &dyn Storage) {
+    let file = storage.create("a").expect("created");
+    write_full(&*file, 0, b"old").expect("written");
+    let reader = storage.open("a", Access::Read).expect("opened");
+    let bytes_of = |file: &dyn StorageFile| {
+        let mut out = [0; 8];
+        let count = read_full(file, 0, &mut out).expect("read");
+        out[..count].to_vec()
+    };
+    storage.remove("a").expect("removed");
+    assert_eq!(bytes_of(&*reader), b"old", "a reader goes on");
+    write_full(&*file, 3, b"er").expect("a writer goes on");
+    file.sync_all().expect("and so does a sync");
+    assert_eq!(bytes_of(&*reader), b"older");
+    let other = storage.create("a").expect("created again");
+    write_full(&*other, 0, b"new").expect("written");
+    assert_eq!(
+        (bytes_of(&*other), bytes_of(&*reader)),
+        (b"new".to_vec(), b"older".to_vec()),
+        "a new file of the same name is another one"
+    );
+    let third = storage.create("b").expect("created");
+    write_full(&*third, 0, b"third").expect("written");
+    storage.rename("b", "a").expect("renamed over another");
+    assert_eq!(bytes_of(&*other), b"new", "what was replaced is still read");
+    let opened = storage.open("a", Access::Read).expect("opened");
+    assert_eq!(bytes_of(&*opened), b"third");
+    drop((file, reader, other, third, opened));
+    storage.remove("a").expect("removed");
+    storage.sync_dir().expect("synced");
+}
+
+fn threads_share_a_handle(storage: &dyn Storage) {
+    const PIECE: usize = 700;
+    let file = storage.create("a").expect("created");
+    std::thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            let file = &file;
+            scope.spawn(move || {
+                for round in 0..8 {
+                    let at = (round * 4 + usize::from(thread)) * PIECE;
+                    write_full(&**file, at as u64, &[thread + 1; PIECE]).expect("written");
+                    let mut back = [0; PIECE];
+                    let read = read_full(&**file, at as u64, &mut back).expect("read");
+                    assert_eq!((read, back), (PIECE, [thread + 1; PIECE]));
+                }
+            });
+        }
+    });
+    assert_eq!(
+        file.length().expect("measured"),
+        (32 * PIECE) as u64,
+        "no thread's end cuts another's"
+    );
+    drop(file);
+    storage.remove("a").expect("removed");
+}
+
 fn one_holds_the_lock(storage: &dyn Storage) {
     assert_eq!(
         storage.lock_state("lock").expect("looked at"),
         LockState::Free
     );
+    assert_eq!(
+        storage.list().expect("listed"),
+        [""; 0],
+        "looking makes no file"
+    );
     let lock = storage.lock("lock").expect("taken").expect("free");
+    let other = storage.lock("other").expect("taken");
+    assert!(other.is_some(), "each name is a lock of its own");
+    drop(other);
     assert!(storage.lock("lock").expect("tried").is_none(), "held");
     lock.publish(b"first").expect("published");
     lock.publish(b"other").expect("published");

@@ -1,19 +1,19 @@
 //! Taking the lock, and making a segment file so that it appears whole or not at all.
 
-use super::LOCK_FILE;
+use super::{LOCK_FILE, reserve::is_full};
 use crate::{
     error::{AppendError, OpenError},
     segment::{SegmentHeader, segment_name, segment_name_new},
     storage::{Storage, StorageFile, StorageLock, write_full},
 };
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, ops::Range, sync::Arc, thread, time::Duration};
 
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Takes the writer's lock. A reader that looks whether it is held holds it shared for a
 /// moment, so this tries for about 100 ms.
-pub(super) fn acquire(storage: &dyn Storage) -> Result<Box<dyn StorageLock>, OpenError> {
+pub(crate) fn acquire(storage: &dyn Storage) -> Result<Box<dyn StorageLock>, OpenError> {
     for attempt in 0..LOCK_TRIES {
         match storage.lock(LOCK_FILE) {
             Ok(Some(lock)) => return Ok(lock),
@@ -47,9 +47,10 @@ pub(super) fn draft(
     want: u32,
 ) -> Result<Draft, AppendError> {
     let name = segment_name_new(number);
+    let place = || storage.place();
     let result = match storage.create(&name) {
-        Ok(file) => reserve(&*file, &name, need, want).map(|size| Draft { file, size }),
-        Err(source) => Err(write_error("create", &name, u64::from(want), source)),
+        Ok(file) => reserve(&*file, place, &name, 0..need, want).map(|size| Draft { file, size }),
+        Err(source) => Err(write_error("create", place, &name, u64::from(need), source)),
     };
     if result.is_err() {
         // It would be removed at the next opening anyway.
@@ -72,6 +73,14 @@ pub(super) fn establish(
         source,
     };
     write_full(&*draft.file, 0, &header.encode()).map_err(|error| failed("write", error))?;
+    #[cfg(ate_planted)]
+    if crate::planted("name-a-segment-before-its-header") {
+        let named = storage
+            .rename(&temporary, &name)
+            .and_then(|()| storage.sync_dir());
+        named.map_err(|error| failed("rename", error))?;
+        return Ok(Arc::clone(&draft.file));
+    }
     draft
         .file
         .sync_all()
@@ -79,42 +88,50 @@ pub(super) fn establish(
     storage
         .rename(&temporary, &name)
         .map_err(|error| failed("rename", error))?;
+    #[cfg(ate_planted)]
+    if crate::planted("forget-directory-sync") {
+        return Ok(Arc::clone(&draft.file));
+    }
     storage
         .sync_dir()
         .map_err(|error| failed("sync the directory of", error))?;
     Ok(Arc::clone(&draft.file))
 }
 
-/// Reserves `want` bytes, or what there is down to `need`.
+/// Reserves `want` bytes, or what there is down to the end of `needed`, up to whose start there is space already.
 pub(super) fn reserve(
     file: &dyn StorageFile,
+    place: impl FnOnce() -> String,
     name: &str,
-    need: u32,
+    needed: Range<u32>,
     want: u32,
 ) -> Result<u32, AppendError> {
+    let need = needed.end;
     let middle = need.saturating_add(64 << 10).min(want);
     let mut result = Err(io::ErrorKind::StorageFull.into());
     for size in [want.max(need), middle.max(need), need] {
         result = file.allocate(u64::from(size)).map(|()| size);
         match &result {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            Err(error) if is_full(error) => {}
             _ => break,
         }
     }
-    result.map_err(|source| write_error("reserve space for", name, u64::from(need), source))
+    let bytes = u64::from(need.saturating_sub(needed.start));
+    result.map_err(|source| write_error("reserve space for", place, name, bytes, source))
 }
 
 pub(super) fn write_error(
     doing: &'static str,
+    place: impl FnOnce() -> String,
     name: &str,
     bytes: u64,
     source: io::Error,
 ) -> AppendError {
-    if matches!(
-        source.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    ) {
-        AppendError::DiskFull { bytes }
+    if is_full(&source) {
+        AppendError::DiskFull {
+            bytes,
+            place: place(),
+        }
     } else {
         AppendError::Io {
             doing,

@@ -119,6 +119,7 @@ impl LargeFiles {
         stubs: &mut Vec<Stub>,
     ) -> Result<u32, AppendError> {
         let name = large_name(number);
+        let place = || self.storage.place();
         let failed = |doing| {
             let name = name.clone();
             move |source| AppendError::Io {
@@ -129,7 +130,7 @@ impl LargeFiles {
         };
         let file = if is_new {
             let file = self.storage.create(&name);
-            file.map_err(|source| write_error("create", &name, 0, source))?
+            file.map_err(|source| write_error("create", place, &name, 0, source))?
         } else {
             let file = self.storage.open(&name, Access::Write);
             file.map_err(failed("open"))?
@@ -141,8 +142,9 @@ impl LargeFiles {
         while let Some(body) = bodies.next_if(|_| at < FILE_BYTES_MAX) {
             let offset = at.next_multiple_of(ALIGNMENT);
             let next = u64::from(offset) + body.len() as u64;
-            file.allocate(next)
-                .map_err(|source| write_error("reserve space for", &name, next, source))?;
+            file.allocate(next).map_err(|source| {
+                write_error("reserve space for", place, &name, body.len() as u64, source)
+            })?;
             write_full(&*file, offset.into(), body).map_err(failed("write"))?;
             stubs.push(Stub {
                 file: number,

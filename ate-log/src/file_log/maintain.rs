@@ -11,6 +11,7 @@ use crate::{
     maintenance::Pace,
     sealed::{GroupFiles, Manifest, SealError, SealPlan, SealedPair, Set},
     segment::{SEGMENT_HEADER_BYTES, segment_name},
+    storage::Storage,
 };
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ impl FileLog {
         let set = match self.write_set(number, end, pace) {
             Ok(set) => set,
             Err(SealError::Stopped) => return Ok(false),
-            Err(error) => return Err(seal_error(error)),
+            Err(error) => return Err(seal_error(error, &*self.storage)),
         };
         let mut next = Manifest::clone(&manifest);
         next.sets.push(set);
@@ -127,7 +128,7 @@ impl FileLog {
         if let Err(error) = next.store(&*self.storage) {
             // Either manifest may stand: no file of either may go, so no more of this work.
             *self.maintenance_failed.lock() = Some(error.to_string());
-            return Err(seal_error(error));
+            return Err(seal_error(error, &*self.storage));
         }
         self.tier.replace(next);
         self.publish();
@@ -187,10 +188,13 @@ pub(super) fn pair_names(manifest: &Manifest, pairs: &[(u32, GroupFiles)]) -> Ve
 }
 
 /// What the callers of a log get to hear.
-pub(super) fn seal_error(error: SealError) -> AppendError {
+pub(super) fn seal_error(error: SealError, storage: &dyn Storage) -> AppendError {
     match error {
         SealError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-            AppendError::DiskFull { bytes: 0 }
+            AppendError::DiskFull {
+                bytes: 0,
+                place: storage.place(),
+            }
         }
         SealError::Io {
             doing,

@@ -7,13 +7,14 @@ use super::{
     segments::Segments,
 };
 use crate::{
+    backup::{BACKUP_FILE, RESTORE_FILE},
     error::{Damage, OpenError, ReadError},
     frame::Binding,
     location::{Cursor, Location},
     sealed::Manifest,
-    storage::{LockState, Storage},
+    storage::{Access, LockState, Storage, read_full},
 };
-use std::{sync::Arc, thread, time::Duration};
+use std::{io, sync::Arc, thread, time::Duration};
 
 const OBSERVE_TRIES: u32 = 50;
 const OBSERVE_PAUSE: Duration = Duration::from_millis(2);
@@ -26,8 +27,15 @@ impl FileLog {
     /// before it can be read, and [`Log::scan`](crate::Log::scan) names it when it gets there.
     ///
     /// # Errors
-    /// [`OpenError::NotFound`] if there is no log; damage to names or headers of files.
+    /// [`OpenError::NotFound`] if there is no log; [`OpenError::Unfinished`] if a restore of it was
+    /// not finished; damage to names or headers of files.
     pub fn open_reader(storage: Arc<dyn Storage>) -> Result<Self, OpenError> {
+        refuse_unfinished(&*storage)?;
+        Self::open_unfinished(storage)
+    }
+
+    /// As [`open_reader`](Self::open_reader), for a log that is being restored.
+    pub(crate) fn open_unfinished(storage: Arc<dyn Storage>) -> Result<Self, OpenError> {
         let numbers = segment_numbers(&*storage)?;
         if numbers.is_empty() {
             return Err(OpenError::NotFound {
@@ -53,7 +61,11 @@ impl FileLog {
     /// Readers: finds the durable end.
     pub(super) fn observe(&self) -> Result<Cursor, ReadError> {
         for _ in 0..OBSERVE_TRIES {
-            self.tier.reload(&self.segments)?;
+            match self.tier.reload(&self.segments) {
+                // It was told when the log was opened in spite of it.
+                Err(_) if self.salvaged.is_some() => {}
+                reloaded => reloaded?,
+            }
             match self.lock_state()? {
                 LockState::Held(bytes) => {
                     if let Some(end) = Publication::decode(&bytes, self.segments.log_id()) {
@@ -70,7 +82,11 @@ impl FileLog {
                         .last()
                         .copied()
                         .unwrap_or(0);
-                    self.segments.extend(newest)?;
+                    match self.segments.extend(newest) {
+                        // Which files belong to it was judged when it was opened in spite of damage.
+                        Err(OpenError::Corrupt { .. }) if self.salvaged.is_some() => {}
+                        extended => extended?,
+                    }
                     let number = self.segments.newest();
                     let file = self.segments.handle(number)?;
                     let tail = judge(&file, number, Binding::new(self.segments.log_id(), number));
@@ -117,6 +133,22 @@ impl FileLog {
     }
 }
 
+/// The log id in the lock file, whether the lock is held or not: a hint for a log whose headers do not tell.
+pub(super) fn published_log_id(storage: &dyn Storage) -> Option<[u8; 16]> {
+    let bytes = match storage.lock_state(LOCK_FILE).ok()? {
+        LockState::Held(bytes) => bytes,
+        LockState::Free => {
+            let file = storage.open(LOCK_FILE, Access::Read).ok()?;
+            let mut bytes = vec![0; PUBLICATION_BYTES];
+            let read = read_full(&*file, 0, &mut bytes).ok()?;
+            bytes.truncate(read);
+            bytes
+        }
+    };
+    let log_id = *bytes.first_chunk()?;
+    Publication::decode(&bytes, &log_id).map(|_| log_id)
+}
+
 /// The segments and the manifest, which a writer may be changing meanwhile.
 fn load_settled(
     storage: &Arc<dyn Storage>,
@@ -136,6 +168,48 @@ fn load_settled(
     }
     let manifest = Manifest::load(&**storage)?;
     Segments::load(storage, &numbers, manifest.as_ref()).map(|segments| (segments, manifest))
+}
+
+/// Fails for a log of which a restore was begun and not finished.
+pub(super) fn refuse_unfinished(storage: &dyn Storage) -> Result<(), OpenError> {
+    refuse(storage, RESTORE_FILE, |place| OpenError::Unfinished {
+        place,
+    })
+}
+
+/// Fails for a backup: what was written to it and to the log it is a copy of could not be told
+/// apart.
+pub(super) fn refuse_backup(storage: &dyn Storage) -> Result<(), OpenError> {
+    refuse(storage, BACKUP_FILE, |place| OpenError::Backup { place })
+}
+
+fn refuse(
+    storage: &dyn Storage,
+    name: &str,
+    because: impl FnOnce(String) -> OpenError,
+) -> Result<(), OpenError> {
+    match storage.size(name) {
+        Ok(_) => Err(because(storage.place())),
+        // Whoever opens what is no directory says so.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(())
+        }
+        Err(source) => Err(OpenError::Io {
+            doing: "look for",
+            name: name.into(),
+            source,
+        }),
+    }
+}
+
+/// What whoever holds the lock of a log tells readers.
+pub(crate) fn publication(log_id: [u8; 16], end: Cursor) -> [u8; PUBLICATION_BYTES] {
+    Publication { log_id, end }.encode()
 }
 
 /// What the writer tells live readers in the lock file: `docs/format.md`, section 6.6.

@@ -2,8 +2,10 @@
 
 use super::{
     FileLog, LogOptions, draft,
+    observe::{refuse_backup, refuse_unfinished},
     recovery::{Tail, Verdict, judge},
     segments::Segments,
+    walk::{Step, Walker, Window},
     writer::{SEGMENT_BYTES_MAX, Writer},
 };
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
     location::Location,
     sealed::{Manifest, is_sealed_leftover, sealed_file},
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader, is_leftover, segment_name, segment_number},
-    storage::{Access, Storage, StorageFile, StorageLock, read_full, write_full},
+    storage::{Access, Storage, StorageFile, StorageLock, write_full},
 };
 use std::{io, sync::Arc};
 
@@ -24,13 +26,16 @@ impl FileLog {
     ///
     /// # Errors
     /// [`OpenError::Locked`] while another writer has it (after about 100 ms of trying);
-    /// [`OpenError::Corrupt`] for damage, and then nothing is cut.
+    /// [`OpenError::Corrupt`] for damage, and then nothing is cut; [`OpenError::Unfinished`] if a
+    /// restore was begun there and not finished, [`OpenError::Backup`] for a backup.
     pub fn open(storage: Arc<dyn Storage>, options: LogOptions) -> Result<Self, OpenError> {
         let failed = |doing| {
             let storage = &storage;
             move |source| place_error(&**storage, doing, source)
         };
         storage.prepare().map_err(failed("make"))?;
+        refuse_unfinished(&*storage)?;
+        refuse_backup(&*storage)?;
         let lock = draft::acquire(&*storage)?;
         let manifest = Manifest::load(&*storage)?;
         let names = storage.list().map_err(failed("list"))?;
@@ -41,6 +46,7 @@ impl FileLog {
             manifest => Self::recover(storage, options, lock, &numbers, manifest)?,
         };
         log.publish();
+        log.keep_reserve();
         Ok(log)
     }
 
@@ -136,7 +142,8 @@ impl FileLog {
                 damage,
             });
         }
-        settle_tail(&*storage, &*file, &name, &tail)?;
+        let binding = Binding::new(segments.log_id(), number);
+        settle_tail(&*storage, &file, number, binding, &tail)?;
         let length = file.length().map_err(|source| OpenError::Io {
             doing: "measure",
             name: name.clone(),
@@ -171,19 +178,24 @@ impl FileLog {
             name: log.storage.place(),
             source,
         })?;
+        #[cfg(ate_planted)]
+        if crate::planted("write-on-in-a-torn-segment") {
+            return Ok(log);
+        }
         if tail.verdict == Verdict::Torn {
             // Never write where a torn frame was: some of its sectors might still arrive.
             let mut writer = log.writer.as_ref().expect("made above").lock();
-            log.roll(&mut writer, 0).map_err(|error| match error {
-                AppendError::DiskFull { .. } => OpenError::DiskFull {
-                    place: log.storage.place(),
-                },
-                other => OpenError::Io {
-                    doing: "begin a segment after",
-                    name,
-                    source: io::Error::other(other),
-                },
-            })?;
+            log.roll_after_tear(&mut writer)
+                .map_err(|error| match error {
+                    AppendError::DiskFull { .. } => OpenError::DiskFull {
+                        place: log.storage.place(),
+                    },
+                    other => OpenError::Io {
+                        doing: "begin a segment after",
+                        name,
+                        source: io::Error::other(other),
+                    },
+                })?;
         }
         Ok(log)
     }
@@ -256,14 +268,15 @@ fn check_sealed_sizes(
 /// Makes what the newest segment holds durable up to its last valid frame, and cuts off a torn tail.
 fn settle_tail(
     storage: &dyn Storage,
-    file: &dyn StorageFile,
-    name: &str,
+    file: &Arc<dyn StorageFile>,
+    number: u32,
+    binding: Binding,
     tail: &Tail,
 ) -> Result<(), OpenError> {
     let failed = |doing| {
         move |source| OpenError::Io {
             doing,
-            name: name.to_owned(),
+            name: segment_name(number),
             source,
         }
     };
@@ -272,29 +285,64 @@ fn settle_tail(
         file.truncate(u64::from(tail.end))
             .map_err(failed("cut the torn tail of"))?;
     }
-    rewrite(file, tail.proven, tail.end).map_err(failed("rewrite the tail of"))?;
+    #[cfg(ate_planted)]
+    let tail = &Tail {
+        // Nothing is left to be rewritten.
+        proven: if crate::planted("trust-the-unproven-tail") {
+            tail.end
+        } else {
+            tail.proven
+        },
+        ..*tail
+    };
+    rewrite(file, number, binding, tail)?;
     file.sync_data().map_err(failed("sync"))?;
     // The name of the newest segment may be one that a failed sync left undecided.
     storage.sync_dir().map_err(failed("sync the directory of"))
 }
 
-/// Writes the bytes of a range again as they are.
+/// Writes the frames of a range again as they are.
 ///
 /// A process whose sync failed may have left pages in the system's cache that read well, count
-/// as clean and are not on the disk. A sync alone would then prove nothing about them.
-fn rewrite(file: &dyn StorageFile, from: u32, to: u32) -> io::Result<()> {
-    let mut buffer = vec![0; (to - from).min(1 << 20) as usize];
-    let mut at = from;
-    while at < to {
-        let size = buffer.len().min((to - at) as usize);
-        let piece = &mut buffer[..size];
-        if read_full(file, u64::from(at), piece)? < size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        write_full(file, u64::from(at), piece)?;
-        at += size as u32;
+/// as clean and are not on the disk. A sync alone would then prove nothing about them. They are
+/// checked once more on the way: what a bad read returns must not become what the disk holds.
+fn rewrite(
+    file: &Arc<dyn StorageFile>,
+    number: u32,
+    binding: Binding,
+    tail: &Tail,
+) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Io {
+        doing: "rewrite the tail of",
+        name: segment_name(number),
+        source,
+    };
+    let (from, to) = (tail.proven, tail.end);
+    #[cfg(ate_planted)]
+    if crate::planted("rewrite-without-looking") {
+        let mut bytes = vec![0; (to - from) as usize];
+        crate::storage::read_full(&**file, u64::from(from), &mut bytes).map_err(failed)?;
+        return write_full(&**file, u64::from(from), &bytes).map_err(failed);
     }
-    Ok(())
+    let mut walker = Walker::new(Arc::clone(file), binding, from, to, Window::default());
+    loop {
+        let corrupt = |offset, damage| OpenError::Corrupt {
+            at: Location {
+                file: number,
+                offset,
+            },
+            damage,
+        };
+        let start = walker.at;
+        match walker.step().map_err(failed)? {
+            Step::End => return Ok(()),
+            Step::Frame { at, bytes, .. } => {
+                write_full(&**file, u64::from(at), bytes).map_err(failed)?;
+            }
+            Step::Bad(bad) => return Err(corrupt(start, bad.damage)),
+            Step::Short => return Err(corrupt(start, Damage::SegmentShort)),
+        }
+    }
 }
 
 /// The numbers of all segment files, ascending.

@@ -1,9 +1,12 @@
 //! Verdicts on the end of the newest segment: `docs/format.md`, section 6.4.
 
-use super::walk::{Step, Walker, Window};
+use super::{
+    survey::find_header,
+    walk::{Step, Walker, Window},
+};
 use crate::{
     error::{Damage, ReadError},
-    frame::{BadFrame, Binding, FRAME_HEADER_BYTES, Header, MAGIC, MARK_BYTES, check},
+    frame::{BadFrame, Binding, Header, MARK_BYTES, check},
     location::Location,
     segment::{SEGMENT_HEADER_BYTES, segment_name},
     storage::{StorageFile, read_full},
@@ -88,10 +91,7 @@ pub(super) fn judge(
             Step::Frame { at, header, bytes } => {
                 proven = proven.max(header.watermark);
                 for stub in header.stubs(bytes) {
-                    large_end = large_end.max(Location {
-                        file: stub.file,
-                        offset: stub.offset.saturating_add(stub.bytes),
-                    });
+                    large_end = large_end.max(stub.end());
                 }
                 if let Err((kind, flags)) = header.meaning() {
                     return Err(ReadError::UnknownFrame {
@@ -156,6 +156,10 @@ fn judge_bad(
         // Preallocated space, or frames of which not one sector arrived.
         return Ok(Verdict::Open);
     }
+    #[cfg(ate_planted)]
+    if crate::planted("take-damage-for-torn") {
+        return Ok(Verdict::Torn);
+    }
     if proven_later(file, binding, at, length)? {
         return Ok(Verdict::Corrupt(damage));
     }
@@ -176,28 +180,14 @@ fn proven_later(
     at: u32,
     length: u32,
 ) -> io::Result<bool> {
-    let mut window = Window::default();
-    let mut start = at + 1;
-    while length.saturating_sub(start) >= FRAME_HEADER_BYTES {
-        let size = ((length - start) as usize).min(CHUNK);
-        let Some(bytes) = window.get(file, start, size, length)? else {
-            return Ok(false);
-        };
-        for (index, candidate) in bytes.windows(FRAME_HEADER_BYTES as usize).enumerate() {
-            if candidate[..2] != MAGIC {
-                continue;
-            }
-            let header = candidate
-                .first_chunk()
-                .and_then(|bytes| Header::decode(binding, start + index as u32, bytes));
-            if header.is_some_and(|header| header.watermark > at) {
-                return Ok(true);
-            }
+    let found = find_header(file, binding, at + 1, length, |header| {
+        #[cfg(ate_planted)]
+        if crate::planted("believe-a-watermark-of-the-same-group") {
+            return true;
         }
-        // Headers that straddle the border are looked at in the next round.
-        start += size as u32 - (FRAME_HEADER_BYTES - 1);
-    }
-    Ok(false)
+        header.watermark > at
+    })?;
+    Ok(found.is_some())
 }
 
 /// Whether one of the aligned sectors under `region` never arrived: from the start of the
@@ -226,7 +216,7 @@ fn lost_sector(
     Ok(false)
 }
 
-fn all_zero(file: &dyn StorageFile, range: Range<u32>) -> io::Result<bool> {
+pub(super) fn all_zero(file: &dyn StorageFile, range: Range<u32>) -> io::Result<bool> {
     let mut window = Window::default();
     let mut at = range.start;
     while at < range.end {

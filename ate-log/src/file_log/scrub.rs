@@ -29,13 +29,7 @@ impl FileLog {
         let end = self.durable_cursor();
         let mut scrubbed = Scrubbed::default();
         for number in self.segments.first()..=end.file {
-            let mut context = (&mut scrubbed, &mut *pace, &mut *found);
-            let flow = self.in_either_tier(
-                number,
-                &mut context,
-                |(scrubbed, pace, found)| self.scrub_segment(number, end, scrubbed, *pace, *found),
-                |(scrubbed, pace, found)| self.scrub_set(number, scrubbed, *pace, *found),
-            )?;
+            let flow = self.scrub_number(number, end, &mut scrubbed, pace, found)?;
             if flow.is_break() {
                 return Ok(scrubbed);
             }
@@ -43,6 +37,23 @@ impl FileLog {
         }
         scrubbed.finished = true;
         Ok(scrubbed)
+    }
+
+    /// Checks one segment, wherever it is.
+    pub(super) fn scrub_number(
+        &self,
+        number: u32,
+        end: Location,
+        scrubbed: &mut Scrubbed,
+        pace: &mut dyn Pace,
+        found: &mut Found<'_>,
+    ) -> Result<ControlFlow<()>, ReadError> {
+        self.in_either_tier(
+            number,
+            &mut (scrubbed, pace, found),
+            |(scrubbed, pace, found)| self.scrub_segment(number, end, scrubbed, *pace, *found),
+            |(scrubbed, pace, found)| self.scrub_set(number, scrubbed, *pace, *found),
+        )
     }
 
     /// Checks a segment that stands as it was written. Behind damage nothing of it is looked at.

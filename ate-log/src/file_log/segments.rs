@@ -97,6 +97,34 @@ impl Segments {
         segments
     }
 
+    /// A table of files as they were found, each with its end; `None` for one that is missing.
+    pub(super) fn of_files(
+        storage: &Arc<dyn Storage>,
+        log_id: [u8; 16],
+        first: u32,
+        files: Vec<(Option<Arc<dyn StorageFile>>, u32)>,
+    ) -> Self {
+        let segments = Self {
+            storage: Arc::clone(storage),
+            log_id,
+            first,
+            large_end: Location::default(),
+            table: RwLock::default(),
+        };
+        let newest = files.len() - 1;
+        let mut table = segments.table.write();
+        for (index, (file, end)) in files.into_iter().enumerate() {
+            table.make_room();
+            table.handles += usize::from(file.is_some());
+            table.slots.push(Slot {
+                sealed: (index < newest).then_some(end),
+                file,
+            });
+        }
+        drop(table);
+        segments
+    }
+
     /// Takes in the segments up to `number` that have appeared.
     pub(super) fn extend(&self, number: u32) -> Result<(), OpenError> {
         while self.newest() < number {
@@ -283,7 +311,7 @@ const fn missing(number: u32) -> OpenError {
     }
 }
 
-fn read_header(
+pub(super) fn read_header(
     storage: &dyn Storage,
     number: u32,
 ) -> Result<(SegmentHeader, Arc<dyn StorageFile>), OpenError> {

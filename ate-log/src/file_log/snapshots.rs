@@ -12,10 +12,17 @@ impl FileLog {
     pub(super) fn put_snapshot(&self, name: &str, bytes: &[u8]) -> Result<(), AppendError> {
         self.check_snapshot_write(name)?;
         let (temporary, file_name) = (snapshot_file_new(name), snapshot_file(name));
+        #[cfg(ate_planted)]
+        let temporary = if crate::planted("write-over-the-old-snapshot") {
+            file_name.clone()
+        } else {
+            temporary
+        };
         let _turn = self.snapshot_turn.lock();
+        let place = || self.storage.place();
         let failed = |doing| {
             let name = &file_name;
-            move |source| write_error(doing, name, bytes.len() as u64, source)
+            move |source| write_error(doing, place, name, bytes.len() as u64, source)
         };
         let written = self
             .storage
@@ -68,15 +75,16 @@ impl FileLog {
     pub(super) fn remove_snapshot(&self, name: &str) -> Result<(), AppendError> {
         self.check_snapshot_write(name)?;
         let file_name = snapshot_file(name);
+        let place = || self.storage.place();
         let _turn = self.snapshot_turn.lock();
         match self.storage.remove(&file_name) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(source) => return Err(write_error("remove", &file_name, 0, source)),
+            Err(source) => return Err(write_error("remove", place, &file_name, 0, source)),
         }
         self.storage
             .sync_dir()
-            .map_err(|source| write_error("sync the directory of", &file_name, 0, source))
+            .map_err(|source| write_error("sync the directory of", place, &file_name, 0, source))
     }
 
     pub(super) fn list_snapshots(&self) -> Result<Vec<String>, ReadError> {

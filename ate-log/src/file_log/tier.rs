@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 mod cache;
 mod show;
+mod survey;
 
 /// The budget for indexes of sealed files in memory: they take about 40 bytes a frame.
 const INDEX_BYTES_MAX: usize = 32 << 20;

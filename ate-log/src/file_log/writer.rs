@@ -3,6 +3,7 @@
 use super::{
     FileLog, LogOptions,
     draft::{draft, establish, reserve},
+    reserve::is_full,
 };
 use crate::{
     error::AppendError,
@@ -100,6 +101,13 @@ impl FileLog {
                 });
                 Ok(())
             }
+            #[cfg(ate_planted)]
+            Err(source)
+                if source.kind() == io::ErrorKind::StorageFull
+                    && crate::planted("acknowledge-on-a-full-disk") =>
+            {
+                Ok(())
+            }
             Err(source) => {
                 placed.truncate(before);
                 let error = self.poison("write", writer.number, source);
@@ -176,10 +184,12 @@ impl FileLog {
             let empty = writer.end == SEGMENT_HEADER_BYTES;
             if need <= planned || empty {
                 let name = segment_name(writer.number);
-                writer.size = reserve(&*writer.file, &name, need, planned)
+                let place = || self.storage.place();
+                writer.size = reserve(&*writer.file, place, &name, writer.size..need, planned)
                     .map_err(|error| self.unless_full(error))?;
             } else {
                 self.roll(writer, total)?;
+                self.keep_reserve();
             }
         }
         self.fill_ahead(writer, total)
@@ -206,12 +216,29 @@ impl FileLog {
         Ok(())
     }
 
-    /// Seals the newest segment and begins the next with space for `total` bytes.
+    /// Begins a new segment after a torn tail. The log cannot be opened without it, so on a full disk the reserve is given up for it.
+    pub(super) fn roll_after_tear(&self, writer: &mut Writer) -> Result<(), AppendError> {
+        match self.roll(writer, 0) {
+            // As little as can be: what is left of the reserve is not for appends.
+            Err(AppendError::DiskFull { .. }) if self.give_up_reserve() => {
+                self.roll_to(writer, 0, 0)
+            }
+            result => result,
+        }
+    }
+
+    /// Seals the newest segment and begins the next, of its planned size or with space for `total` bytes if they are more.
+    pub(super) fn roll(&self, writer: &mut Writer, total: u32) -> Result<(), AppendError> {
+        let planned = self.options.segment_bytes(writer.number.saturating_add(1));
+        self.roll_to(writer, total, planned)
+    }
+
+    /// Seals the newest segment and begins the next with space for `total` bytes, better `want` in all.
     ///
     /// The order is what makes recovery simple: the old file is durable to its end *before*
     /// a new one names that end, and a segment file has its name only once its header is
     /// durable. So only the newest segment can have an unproven tail.
-    pub(super) fn roll(&self, writer: &mut Writer, total: u32) -> Result<(), AppendError> {
+    fn roll_to(&self, writer: &mut Writer, total: u32, want: u32) -> Result<(), AppendError> {
         let number = writer
             .number
             .checked_add(1)
@@ -220,13 +247,8 @@ impl FileLog {
             .saturating_add(total)
             .saturating_add(MARK_BYTES);
         // Before anything is changed: a full disk leaves the log as it was.
-        let draft = draft(
-            &*self.storage,
-            number,
-            need,
-            self.options.segment_bytes(number).max(need),
-        )
-        .map_err(|error| self.unless_full(error))?;
+        let draft = draft(&*self.storage, number, need, want.max(need))
+            .map_err(|error| self.unless_full(error))?;
         let sealed = Location {
             file: writer.number,
             offset: writer.end,
@@ -236,7 +258,13 @@ impl FileLog {
         writer
             .file
             .truncate(u64::from(sealed.offset))
-            .and_then(|()| writer.file.sync_all())
+            .and_then(|()| {
+                #[cfg(ate_planted)]
+                if crate::planted("begin-a-segment-before-the-last-is-durable") {
+                    return Ok(());
+                }
+                writer.file.sync_all()
+            })
             .map_err(|source| self.poison("seal", writer.number, source))?;
         self.raise_durable(sealed);
         drop(turn);
@@ -286,8 +314,13 @@ impl FileLog {
                 end if end.file == appended.file => end,
                 _ => appended,
             };
-            file.sync_data()
-                .map_err(|source| self.poison("sync", end.file, source))?;
+            let synced = file.sync_data();
+            #[cfg(ate_planted)]
+            let synced = match synced {
+                Err(_) if crate::planted("retry-a-failed-sync") => file.sync_data(),
+                synced => synced,
+            };
+            synced.map_err(|source| self.poison("sync", end.file, source))?;
             self.raise_durable(end);
             self.publish();
         }
@@ -311,23 +344,33 @@ impl FileLog {
             self.publish();
         }
         writer.closed = true;
+        self.return_reserve();
         *self.lock.lock() = None;
         Ok(())
     }
 
     fn write_mark(&self, writer: &mut Writer) -> io::Result<()> {
-        writer.file.sync_data()?;
+        #[cfg(ate_planted)]
+        let is_early = crate::planted("mark-the-close-before-the-sync");
+        #[cfg(not(ate_planted))]
+        let is_early = false;
+        if !is_early {
+            writer.file.sync_data()?;
+        }
         let at = writer.end;
         self.raise_durable(Location {
             file: writer.number,
             offset: at,
         });
         let binding = Binding::new(self.segments.log_id(), writer.number);
-        write_full(
-            &*writer.file,
-            u64::from(at),
-            &frame::encode_mark(binding, at, at),
-        )?;
+        let mark = frame::encode_mark(binding, at, at);
+        match write_full(&*writer.file, u64::from(at), &mark) {
+            // Only a write is tried again, never a sync: a second one would hide that the first one failed.
+            Err(error) if is_full(&error) && self.give_up_reserve() => {
+                write_full(&*writer.file, u64::from(at), &mark)?;
+            }
+            result => result?,
+        }
         writer.file.truncate(u64::from(at + MARK_BYTES))?;
         writer.file.sync_all()?;
         writer.end = at + MARK_BYTES;
@@ -383,6 +426,10 @@ impl FileLog {
             AppendError::Io { source, .. } => format!("{error}: {source}"),
             _ => error.to_string(),
         };
+        #[cfg(ate_planted)]
+        if crate::planted("write-on-after-a-failed-sync") {
+            return error;
+        }
         self.poison.lock().get_or_insert(cause);
         error
     }

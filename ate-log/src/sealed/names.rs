@@ -82,7 +82,7 @@ pub(crate) fn sealed_file(name: &str) -> Option<(PairFile, u32, u16, u32)> {
 }
 
 /// What a sealed file or the manifest is called while it is written.
-pub(super) fn new_name(name: &str) -> String {
+pub(crate) fn new_name(name: &str) -> String {
     format!("{}{NEW}", name.strip_suffix(SEALED).unwrap_or(name))
 }
 

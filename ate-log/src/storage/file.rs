@@ -131,6 +131,13 @@ impl Storage for FileStorage {
         match file.try_lock_shared() {
             Ok(()) => {
                 file.unlock()?;
+                #[cfg(ate_planted)]
+                if crate::planted("believe-the-lock-file") {
+                    let mut bytes = vec![0; PUBLISHED_BYTES_MAX];
+                    let read = read_full(&OsFile(file), 0, &mut bytes)?;
+                    bytes.truncate(read);
+                    return Ok(LockState::Held(bytes));
+                }
                 Ok(LockState::Free)
             }
             Err(TryLockError::WouldBlock) => {

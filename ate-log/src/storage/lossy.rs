@@ -84,6 +84,23 @@ impl LossyStorage {
         self.state.lock().calls
     }
 
+    /// The sum of the lengths of all files that have a name.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let state = self.state.lock();
+        let length = |inode: &usize| state.inodes[*inode].live.len() as u64;
+        state.names.values().map(length).sum()
+    }
+
+    /// A copy of all files as programs see them now; after a failed sync that is more than any cut leaves.
+    #[must_use]
+    pub fn image(&self) -> Image {
+        let state = self.state.lock();
+        let copy =
+            |(name, inode): (&String, &usize)| (name.clone(), state.inodes[*inode].live.clone());
+        state.names.iter().map(copy).collect()
+    }
+
     /// What a machine finds that starts now, if the power was lost at this moment.
     #[must_use]
     pub fn image_after_cut(&self, loss: Loss) -> Image {

@@ -1,6 +1,9 @@
 //! What several tests of the log need: seeded bytes, remembered frames, reading everything.
 #![allow(dead_code, reason = "each test file uses its own selection")]
 
+pub(crate) mod sample;
+pub(crate) mod story;
+
 use ate_log::{
     Entry, FrameKind, Location, Log, LogOptions, PartBytes, Placed, ReadError, Scan, StreamId,
 };
@@ -12,6 +15,7 @@ pub(crate) const SMALL: LogOptions = LogOptions {
     segment_bytes_min: 1024,
     segment_bytes_max: 2048,
     zero_window_bytes: 256,
+    reserve_bytes: 1024,
     groups: 1,
 };
 

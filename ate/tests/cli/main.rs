@@ -1,6 +1,8 @@
 //! The executable `ate` as its users meet it: arguments in; exit code, standard output, standard error and files out.
 #![cfg(feature = "cli")]
 
+mod backup;
+mod damaged;
 mod demo;
 mod documents;
 mod help;
@@ -8,4 +10,5 @@ mod identity;
 mod import;
 mod processes;
 mod support;
+mod upkeep;
 mod verify;

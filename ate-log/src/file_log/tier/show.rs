@@ -129,18 +129,18 @@ fn meaning(header: &Header, at: Location) -> Result<Option<crate::FrameKind>, Re
 }
 
 /// Puts frames of one pair together.
-struct Pieces {
+pub(super) struct Pieces {
     pair: Arc<SealedPair>,
     want: Bodies,
     heads: Ahead,
     bodies: Ahead,
     /// The frame read last, as it stood in the segment; what is gone is zero.
-    bytes: Vec<u8>,
-    gone: Vec<Gone>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) gone: Vec<Gone>,
 }
 
 impl Pieces {
-    fn new(pair: Arc<SealedPair>, want: Bodies) -> Self {
+    pub(super) fn new(pair: Arc<SealedPair>, want: Bodies) -> Self {
         Self {
             pair,
             want,
@@ -169,15 +169,23 @@ impl Pieces {
         })
     }
 
-    fn place(&self, frame: &SealedFrame) -> Location {
+    pub(super) fn place(&self, frame: &SealedFrame) -> Location {
         Location {
             file: self.pair.id().file,
             offset: frame.offset,
         }
     }
 
+    /// Reads and checks the heads of a frame whose bodies are damaged.
+    pub(super) fn read_heads_alone(&mut self, frame: &SealedFrame) -> Result<Header, ReadError> {
+        let want = std::mem::replace(&mut self.want, Bodies::Skip);
+        let read = self.read(frame);
+        self.want = want;
+        read
+    }
+
     /// Reads and checks the pieces of a frame: its heads, and its bodies if they are wanted.
-    fn read(&mut self, frame: &SealedFrame) -> Result<Header, ReadError> {
+    pub(super) fn read(&mut self, frame: &SealedFrame) -> Result<Header, ReadError> {
         let Self {
             pair,
             heads,

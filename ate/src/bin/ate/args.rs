@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, with an example for each command.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ate::chain::Version;
 use clap::{Args, Parser, Subcommand};
@@ -23,7 +24,8 @@ Start here:
   ate verify                                prove every signature, hash and root again
 
 Standard output carries data only; messages go to standard error.
-Exit codes: 0 done, 1 failed or not found, 2 usage, 3 damage found, 4 rejected or conflict, 5 unknown outcome."
+Exit codes: 0 done, 1 failed or not found, 2 usage, 3 damage found, 4 rejected or conflict, 5 unknown outcome,
+6 damaged, but what is proven was printed."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -139,8 +141,51 @@ Examples:
   ate verify universe --deep
 
 Every hash, rule, order and root is checked again from the files alone, and the signatures that cover them; with --deep
-every single signature. Damage is exit code 3, with its chain, position, file and offset.")]
+every single signature. Damage is exit code 3, with its chain, position, file and offset, and every damaged place of the log.")]
     Verify(Verify),
+    /// Give back the space of contents that nobody needs any more
+    #[command(after_help = "\
+Examples:
+  ate compact                               finish erasures, drop what stands below the horizons set before
+  ate compact shop --older-than 30d         keep no content that was replaced or removed more than 30 days ago
+  ate compact shop --before 12000           keep no content that was replaced before position 12000
+  ate compact shop --percent 50             only from files of which half would go
+
+A horizon is a signed commit: everybody who follows the chain may drop what was replaced before it; what is current, every
+name and every proof stay, and a read of what was dropped says so. It never moves back. Without one, nothing but erased bodies
+goes. A store that runs does this by itself, slowly (StoreBuilder::upkeep); this does it now, and moves what was written last to
+sealed files as well.")]
+    Compact(Compact),
+    /// Read everything and check every checksum
+    #[command(after_help = "\
+Examples:
+  ate scrub                   as fast as the disk gives it
+  ate scrub --rate 20         at most 20 MiB a second, beside a process that writes
+
+It finds what the disk has damaged, before it is needed. Damage is exit code 3, with every place. A store that runs does it
+once a day by itself. `ate verify` proves signatures and hashes on top.")]
+    Scrub(Scrub),
+    /// Copy the store into another directory, also while another process writes it
+    #[command(after_help = "\
+Examples:
+  ate backup /mnt/disk/ate                    the first time everything, later what is new
+  ate backup /mnt/disk/ate --with-identity    and the file that can read it
+
+The copy ends where the store was durable when the command began. What is new in it is read back and checked before it
+counts; an interrupted backup leaves the earlier one. What was erased since goes from the copy too. A backup is not opened
+for writing; `ate --dir /mnt/disk/ate verify` proves it where it is. The identity is NOT copied unless you say so: keep it,
+or its 24 words, in another place, or nobody can read the backup.")]
+    Backup(Backup),
+    /// Put a backup back, in a directory without a store, and prove all of it
+    #[command(after_help = "\
+Examples:
+  ate --dir ./new restore /mnt/disk/ate
+  ate --dir ./new restore /mnt/disk/ate --identity /safe/place/identity
+
+Every file is compared with its checksum, then every chain is proved from its first commit with every body; only then the
+directory becomes a store. It becomes another store than the original: both may write, and their commits are never mistaken
+for one another, but they are two histories from there on. A store that is there is never overwritten.")]
+    Restore(Restore),
     /// Show, save or restore the key pair that this store writes with
     #[command(after_help = "\
 Examples:
@@ -272,12 +317,75 @@ pub(crate) struct Log {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Compact {
+    /// Chain to compact; all chains by default
+    pub(crate) chain: Option<String>,
+    /// Move the horizon to this position first
+    #[arg(long, value_name = "POSITION", conflicts_with = "older_than")]
+    pub(crate) before: Option<u64>,
+    /// Move the horizon to where the chain stood so long ago: a number with s, m, h, d or w
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub(crate) older_than: Option<Duration>,
+    /// Rewrite a file only if at least this share of its contents would go
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) percent: u8,
+    /// Rewrite a file only if at least so many bytes would go
+    #[arg(long, default_value_t = 0)]
+    pub(crate) least_bytes: u64,
+    /// Most MiB a second; 0: as fast as it goes
+    #[arg(long, default_value_t = 0, value_name = "MIB")]
+    pub(crate) rate: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scrub {
+    /// Most MiB a second; 0: as fast as it goes
+    #[arg(long, default_value_t = 0, value_name = "MIB")]
+    pub(crate) rate: u32,
+}
+
+/// A length of time: a whole number and its unit.
+fn age(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a number followed by s, m, h, d or w");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        'w' => 7 * 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    let seconds = number.checked_mul(seconds).ok_or_else(wrong)?;
+    Ok(Duration::from_secs(seconds))
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// Chain to prove; all without it
     pub(crate) chain: Option<String>,
     /// Verify every single signature, also those that a later one covers
     #[arg(long)]
     pub(crate) deep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// Directory of the backup: empty, or with earlier backups of this store
+    pub(crate) dest: PathBuf,
+    /// Copy the identity file too: whoever gets the backup can then read it, and write as you
+    #[arg(long)]
+    pub(crate) with_identity: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// Directory of the backup
+    pub(crate) source: PathBuf,
+    /// Identity file to put into the restored store
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,8 @@
 use std::error::Error as StdError;
 
 use ate::chain::OpenError;
-use ate::log::Location;
+use ate::log::{DamagedRange, FrameKind, Location};
+use ate::{ChainId, Hash};
 use serde::Serialize;
 
 /// The place of a damage.
@@ -50,6 +51,56 @@ impl Damage {
         match self.position {
             Some(position) => format!("{place}, behind position {position}"),
             None => place,
+        }
+    }
+}
+
+/// A damaged place of the log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct Range {
+    pub(crate) file: String,
+    pub(crate) offset: u32,
+    /// Where it ends.
+    pub(crate) end: u32,
+    pub(crate) why: String,
+    /// Chain whose frame stood there, if that can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) chain: Option<String>,
+    /// The position that a commit there gave the chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) position: Option<u64>,
+}
+
+impl Range {
+    pub(crate) fn of(range: &DamagedRange) -> Self {
+        let commit = range
+            .frame
+            .filter(|frame| frame.kind == FrameKind::Commit)
+            .map(|frame| frame.number + 1);
+        Self {
+            file: file_name(range.at.file),
+            offset: range.at.offset,
+            end: range.end,
+            why: range.damage.to_string(),
+            chain: range
+                .frame
+                .map(|frame| ChainId(Hash(frame.stream.0)).to_string()),
+            position: commit,
+        }
+    }
+
+    /// In words.
+    pub(crate) fn text(&self) -> String {
+        let place = format!(
+            "file {}, offset {} to {}: {}",
+            self.file, self.offset, self.end, self.why
+        );
+        match (&self.chain, self.position) {
+            (Some(chain), Some(position)) => {
+                format!("{place}; the commit of position {position} of chain {chain}")
+            }
+            (Some(chain), None) => format!("{place}; a proof of chain {chain}"),
+            _ => place,
         }
     }
 }

@@ -41,7 +41,14 @@ pub(crate) fn run(place: &Place, args: &Export, out: &mut Output) -> Result<(), 
     let chain = place.chain_to_read(&store, &args.chain)?;
     let mut folded = 0;
     for key in chain.keys_in_order() {
-        let document = chain.document(Key::<Json>::from_raw(key)).map_err(fault)?;
+        let document = match chain.document(Key::<Json>::from_raw(key)) {
+            Ok(document) => document,
+            Err(error) => {
+                let name = chain.name_of(&key).unwrap_or_else(|| key.to_string());
+                place.leave_out(format_args!("record `{name}`"), fault(error))?;
+                continue;
+            }
+        };
         if out.is_json() {
             out.object(&Shown::new(chain.name_of(&key), &document)?)?;
             continue;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use ate::ErrorKind;
 use serde::Serialize;
 
-use crate::damage::{self, Damage};
+use crate::damage::{self, Damage, Range};
 
 /// The meaning of the exit code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -26,7 +26,12 @@ pub(crate) enum Code {
     Rejected,
     /// Whether it happened is not known.
     Unknown,
+    /// Bytes are damaged, and what is proven in spite of that was shown.
+    Partial,
 }
+
+/// What to do about damage.
+pub(crate) const MEND: &str = "`ate verify` lists every damaged place; `ate repair --from DIR` mends them from another copy of this store; nothing was changed here";
 
 impl Code {
     pub(crate) const fn number(self) -> u8 {
@@ -37,6 +42,7 @@ impl Code {
             Self::Damaged => 3,
             Self::Rejected => 4,
             Self::Unknown => 5,
+            Self::Partial => 6,
         }
     }
 }
@@ -51,6 +57,8 @@ pub(crate) struct Failure {
     causes: Vec<String>,
     /// Where, if bytes are damaged.
     damage: Option<Box<Damage>>,
+    /// All damaged places, if they were looked for.
+    places: Vec<Range>,
     /// What to do now.
     next: Option<String>,
 }
@@ -62,6 +70,7 @@ impl Failure {
             what: what.into(),
             causes: Vec::new(),
             damage: None,
+            places: Vec::new(),
             next: None,
         }
     }
@@ -108,6 +117,19 @@ impl Failure {
         self
     }
 
+    #[must_use]
+    pub(crate) const fn with_code(mut self, code: Code) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Adds all damaged places that there are.
+    #[must_use]
+    pub(crate) fn with_places(mut self, places: Vec<Range>) -> Self {
+        self.places = places;
+        self
+    }
+
     /// Completes where the damage is, by those who know what was read and how far it held.
     #[must_use]
     pub(crate) fn in_chain(mut self, chain: String, position: u64) -> Self {
@@ -137,6 +159,10 @@ impl Failure {
     /// For people: one line of what and why, one of what to do.
     pub(crate) fn text(&self) -> String {
         let mut text = format!("ate: {}", self.line());
+        for place in &self.places {
+            text.push_str("\n  damaged: ");
+            text.push_str(&place.text());
+        }
         if let Some(next) = &self.next {
             text.push_str("\n  next: ");
             text.push_str(next);
@@ -152,6 +178,8 @@ impl Failure {
             causes: &'a [String],
             #[serde(skip_serializing_if = "Option::is_none")]
             damage: Option<&'a Damage>,
+            #[serde(skip_serializing_if = "<[Range]>::is_empty")]
+            places: &'a [Range],
             next: Option<&'a str>,
             kind: Code,
             exit: u8,
@@ -160,6 +188,7 @@ impl Failure {
             error: &self.what,
             causes: &self.causes,
             damage: self.damage.as_deref(),
+            places: &self.places,
             next: self.next.as_deref(),
             kind: self.code,
             exit: self.code.number(),
@@ -199,7 +228,11 @@ impl From<ate::Error> for Failure {
     fn from(error: ate::Error) -> Self {
         let is_write = matches!(
             error,
-            ate::Error::Commit(_) | ate::Error::Transact(_) | ate::Error::IdentityExists { .. }
+            ate::Error::Commit(_)
+                | ate::Error::Transact(_)
+                | ate::Error::IdentityExists { .. }
+                | ate::Error::Occupied { .. }
+                | ate::Error::Backup(_)
         );
         let code = match error.kind() {
             ErrorKind::Damaged => Code::Damaged,
@@ -226,8 +259,10 @@ impl From<ate::Error> for Failure {
             what,
             causes: messages,
             damage: damage.map(Box::new),
-            next: error
-                .remedy()
+            places: Vec::new(),
+            next: (error.kind() == ErrorKind::Damaged)
+                .then_some(MEND)
+                .or_else(|| error.remedy())
                 .or_else(|| remedy(error.kind()))
                 .map(Into::into),
         }

@@ -242,7 +242,7 @@ fn nothing_written(failure: Failure) -> Failure {
 /// Adds how much of the input is in.
 fn explain(failure: Failure, records: u64) -> Failure {
     if records == 0 {
-        return nothing_written(failure);
+        return failure.and_next("nothing of the input is in");
     }
     let are = if records == 1 { "is" } else { "are" };
     failure.and_next(&format!(

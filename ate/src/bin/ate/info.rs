@@ -19,7 +19,10 @@ const LIMITS: [(&str, &str); 8] = [
     ("depth of records", "64"),
     ("depth of JSON", "128"),
     ("writers", "one process at a time, any number of readers"),
-    ("a copied directory", "is a fork: never write to both"),
+    (
+        "a copied directory",
+        "is a fork: never write to both; a backup that was restored is none",
+    ),
 ];
 
 pub(crate) fn run(place: &Place, out: &mut Output) -> Result<(), Failure> {

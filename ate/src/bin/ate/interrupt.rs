@@ -10,12 +10,17 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 /// Takes over Ctrl-C (and the request to terminate) from here on. Until then they end the process as ever, so a command
 /// calls this when it is about to write.
 pub(crate) fn listen() {
-    let handler = || {
+    listen_to("ending after the commit in flight");
+}
+
+/// As [`listen`], for a command that ends otherwise.
+pub(crate) fn listen_to(ending: &'static str) {
+    let handler = move || {
         if ASKED.swap(true, Ordering::Relaxed) {
             say("ate: ended at once; whether the last commit is in shows the next `ate log`");
             std::process::exit(Code::Unknown.number().into());
         }
-        say("ate: ending after the commit in flight; again to end at once");
+        say(format_args!("ate: {ending}; again to end at once"));
     };
     // It fails only if a handler was set before; then that one does the same.
     let _ = ctrlc::set_handler(handler);

@@ -51,11 +51,17 @@ pub(crate) fn run(place: &Place, args: &Log, out: &mut Output) -> Result<(), Fai
     }
     loop {
         while next < chain.position().0 {
-            let commit = chain.commit(next).map_err(fault)?;
-            show(&chain, &commit, out)?;
+            match chain.commit(next) {
+                Ok(commit) => show(&chain, &commit, out)?,
+                Err(error) => {
+                    let what = format_args!("the commit of position {}", next + 1);
+                    place.leave_out(what, fault(error))?;
+                }
+            }
             next += 1;
         }
-        if !args.follow {
+        // What does not end where it should cannot go on.
+        if !args.follow || place.partial().get() {
             return Ok(());
         }
         out.flush()?;

@@ -5,6 +5,7 @@
 
 mod ambient;
 mod args;
+mod backup;
 mod damage;
 mod demo;
 mod documents;
@@ -19,7 +20,9 @@ mod log;
 mod output;
 mod passphrase;
 mod progress;
+mod salvage;
 mod store;
+mod upkeep;
 mod verify;
 
 use std::process::ExitCode;
@@ -59,7 +62,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let mut out = Output::new(cli.global.json);
     let place = Place::new(&cli.global);
-    match cli.command {
+    let result = match cli.command {
         None => info::next_step(&place, &mut out),
         Some(Command::Demo(args)) => demo::run(&args, &mut out),
         Some(Command::Put(args)) => documents::put(&place, &args, &mut out),
@@ -72,6 +75,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Export(args)) => export::run(&place, &args, &mut out),
         Some(Command::Log(args)) => log::run(&place, &args, &mut out),
         Some(Command::Verify(args)) => verify::run(&place, &args, &mut out),
+        Some(Command::Compact(args)) => upkeep::compact(&place, &args, &mut out),
+        Some(Command::Scrub(args)) => upkeep::scrub(&place, &args, &mut out),
+        Some(Command::Backup(args)) => backup::run(&place, &args, &mut out),
+        Some(Command::Restore(args)) => backup::restore(&place, &args, &mut out),
         Some(Command::Identity(args)) => identity::run(&place, args.command, &mut out),
         Some(Command::Info) => info::run(&place, &mut out),
         Some(Command::Completions(args)) => {
@@ -79,6 +86,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
             clap_complete::generate(args.shell, &mut Cli::command(), "ate", &mut script);
             out.bytes(&script)
         }
-    }?;
-    out.flush()
+    };
+    // What was printed before a failure stays printed.
+    let flushed = out.flush();
+    place.ended(result.and(flushed))
 }

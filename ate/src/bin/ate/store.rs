@@ -1,15 +1,15 @@
 //! Opening the store and its chains, and what is said when one is new.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ate::chain::{Directory, DirectoryEntry};
 use ate::log::{FileLog, FileStorage, LockState, Storage as _};
 use ate::{Chain, ChainInfo, ErrorKind, Keystore, Store};
 
 use crate::args::Global;
 use crate::documents::valid_name;
-use crate::failure::{Failure, fault};
+use crate::failure::{Code, Failure, fault};
 use crate::output::say;
 use crate::passphrase::{self, Given};
 
@@ -20,6 +20,9 @@ const LOCK_FILE: &str = "lock";
 pub(crate) struct Place {
     dir: PathBuf,
     passphrase: Given,
+    is_json: bool,
+    /// Whether something could not be shown, because it is damaged.
+    is_partial: Cell<bool>,
 }
 
 /// What a command needs of the store.
@@ -27,6 +30,8 @@ pub(crate) struct Place {
 enum Want {
     /// It exists; another process may write it.
     Read,
+    /// It exists, and is read in spite of damage.
+    Salvage,
     /// It exists; this process writes it.
     Write,
     /// This process writes it, and makes it if need be.
@@ -38,6 +43,8 @@ impl Place {
         Self {
             dir: global.dir.clone(),
             passphrase: Given::new(global.passphrase_file.clone()),
+            is_json: global.json,
+            is_partial: Cell::new(false),
         }
     }
 
@@ -61,9 +68,36 @@ impl Place {
         }
     }
 
-    /// Opens it for reading, also beside a process that writes.
+    /// Whether messages are for programs.
+    pub(crate) const fn is_json(&self) -> bool {
+        self.is_json
+    }
+
+    /// Whether something was left out of what a command shows.
+    pub(crate) const fn partial(&self) -> &Cell<bool> {
+        &self.is_partial
+    }
+
+    /// Opens it for reading, also beside a process that writes; if it is damaged, as far as it is intact, and says so.
     pub(crate) fn read(&self) -> Result<Store, Failure> {
+        let opened = self.read_whole().and_then(|store| {
+            self.chains(&store)?;
+            Ok(store)
+        });
+        match opened {
+            Err(failure) if failure.code() == Code::Damaged => self.salvage(failure),
+            opened => opened,
+        }
+    }
+
+    /// Opens it for reading, if it is not known to be damaged.
+    pub(crate) fn read_whole(&self) -> Result<Store, Failure> {
         self.open(Want::Read)
+    }
+
+    /// Opens it for reading in spite of damage.
+    pub(crate) fn read_rest(&self) -> Result<Store, Failure> {
+        self.open(Want::Salvage)
     }
 
     /// Opens it for writing, and makes it if need be.
@@ -82,8 +116,10 @@ impl Place {
         if want != Want::Create {
             builder = builder.must_exist();
         }
-        if want == Want::Read {
-            builder = builder.read_only();
+        match want {
+            Want::Read => builder = builder.read_only(),
+            Want::Salvage => builder = builder.salvage(),
+            Want::Write | Want::Create => {}
         }
         // A new store is sealed by a passphrase that was given, but nobody is asked for one.
         let keystore = Keystore::in_dir(&self.dir);
@@ -163,39 +199,37 @@ impl Place {
         opened.map_err(|error| fault(error).during(what()))
     }
 
-    /// A chain that exists, by name or id.
+    /// A chain that exists, by name or id; what is damaged of it is told.
     pub(crate) fn chain_to_read(&self, store: &Store, name: &str) -> Result<Chain, Failure> {
         let opened = store.existing_chain(name).wait();
         tell_notes(store);
-        opened.map_err(|error| self.no_chain(error, name))
+        let failure = match opened {
+            Ok(chain) => {
+                self.tell_missing(store, &chain)?;
+                return Ok(chain);
+            }
+            Err(error) => self.no_chain(error, name),
+        };
+        let is_first_try = store.damage().is_empty() && !store.info().writer;
+        if failure.code() != Code::Damaged || !is_first_try {
+            return Err(failure);
+        }
+        // A chain reads on when its store is gone.
+        let store = self.salvage(failure)?;
+        let chain = store.existing_chain(name).wait();
+        let chain = chain.map_err(|error| self.no_chain(error, name))?;
+        self.tell_missing(&store, &chain)?;
+        Ok(chain)
     }
 
-    /// The chains, as far as the log can be read: damage is for a look at a chain to name.
-    pub(crate) fn readable_chains(&self, store: &Store) -> Result<Vec<ChainInfo>, Failure> {
-        let error = match store.chains() {
-            Ok(chains) => return Ok(chains),
-            Err(error) => error,
-        };
-        let found = FileLog::open_reader(Arc::new(FileStorage::new(&self.dir))).map(|log| {
-            let mut directory = Directory::new(&log);
-            // It fails where the store failed; what stands before that is known then.
-            let _ = directory.update(&log);
-            let info = |entry: DirectoryEntry| ChainInfo {
-                name: entry.name.to_string(),
-                id: entry.chain,
-                root: entry.root,
-            };
-            directory.entries().map(info).collect::<Vec<_>>()
-        });
-        match found {
-            Ok(chains) if !chains.is_empty() => Ok(chains),
-            _ => Err(self.explain(error)),
-        }
+    /// The chains.
+    pub(crate) fn chains(&self, store: &Store) -> Result<Vec<ChainInfo>, Failure> {
+        store.chains().map_err(|error| self.explain(error))
     }
 
     /// A chain that exists, by name or id, without loading it: what is damaged cannot be loaded.
     pub(crate) fn chain_info(&self, store: &Store, name: &str) -> Result<ChainInfo, Failure> {
-        self.readable_chains(store)?
+        self.chains(store)?
             .into_iter()
             .find(|chain| &*chain.name == name || chain.id.to_string() == name)
             .ok_or_else(|| self.unknown_chain(name))

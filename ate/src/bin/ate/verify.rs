@@ -1,15 +1,19 @@
 //! `verify`: everything again from the files alone.
 
 use ate::chain::{Depth, Proved};
+use ate::log::DamagedRange;
 use ate::{ChainInfo, Store, Verified};
 use serde::Serialize;
 
 use crate::args::Verify;
-use crate::failure::{Failure, fault};
+use crate::damage::Range;
+use crate::failure::{Code, Failure, fault};
 use crate::output::{Bytes, Output, plural, say};
 use crate::progress::Progress;
 use crate::store::{Place, tell_notes};
 
+/// What to do about a chain that does not verify.
+const RESTORE: &str = "`ate repair --from DIR` mends the store from another copy of it, or put the named file back; nothing was changed here";
 /// Commits between two looks at the progress bar.
 const COMMITS_PER_STEP: u64 = 256;
 
@@ -31,7 +35,13 @@ struct Shown {
 }
 
 pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), Failure> {
-    let store = place.read()?;
+    let places = place.damaged_places();
+    // Chains that stand elsewhere are proven all the same.
+    let store = if places.is_empty() {
+        place.read_whole()?
+    } else {
+        place.read_rest()?
+    };
     let depth = if args.deep {
         Depth::Deep
     } else {
@@ -39,8 +49,9 @@ pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), 
     };
     let chains = match &args.chain {
         Some(name) => vec![place.chain_info(&store, name)?],
-        None => place.readable_chains(&store)?,
+        None => place.chains(&store)?,
     };
+    let mut failures = Vec::new();
     for chain in &chains {
         let progress = Progress::records("verifying", None);
         let verified = prove(&store, chain, depth, |proved| {
@@ -49,7 +60,13 @@ pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), 
             }
         });
         drop(progress);
-        let verified = verified?;
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(failure) => {
+                failures.push(failure);
+                continue;
+            }
+        };
         show(
             &Shown {
                 chain: chain.name.to_string(),
@@ -73,7 +90,33 @@ pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), 
         say("no chains yet: nothing to prove");
     }
     tell_notes(&store);
-    Ok(())
+    judge(place, &places, failures)
+}
+
+/// The failure that stands for all: one for each chain that does not verify, then every damaged place.
+fn judge(
+    place: &Place,
+    places: &[DamagedRange],
+    mut failures: Vec<Failure>,
+) -> Result<(), Failure> {
+    let last = match failures.pop() {
+        None if places.is_empty() => return Ok(()),
+        None => Failure::new(
+            Code::Damaged,
+            format!("the log in {} is damaged", place.shown_dir()),
+        )
+        .why("no chain shows a gap, but one may have gone on there")
+        .next(RESTORE),
+        Some(last) => last,
+    };
+    for failure in failures {
+        say(if place.is_json() {
+            failure.json()
+        } else {
+            failure.text()
+        });
+    }
+    Err(last.with_places(places.iter().map(Range::of).collect()))
 }
 
 /// Proves one chain; damage is told with chain, position, file and offset.
@@ -92,7 +135,7 @@ pub(crate) fn prove(
         fault(error)
             .during(format!("chain `{}` does not verify", chain.name))
             .in_chain(chain.id.to_string(), position)
-            .next("put the named file back from a copy of the store; nothing was changed here")
+            .next(RESTORE)
     })
 }
 

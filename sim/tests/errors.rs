@@ -5,13 +5,12 @@
 
 #![expect(clippy::print_stdout, reason = "what was tried, for `--nocapture`")]
 
-mod fault;
-
 use std::sync::Arc;
 
-use ate::log::{Fault, FaultyStorage, Loss, LossyStorage, MemStorage, Storage};
+use ate::log::{Fault, FaultyStorage, LogOptions, Loss, LossyStorage, MemStorage, Storage};
 use ate::{Depth, Error, ErrorKind, Json, Store};
-use fault::{Content, Oracle, Session, World, content, is_full};
+use ate_sim::invariants::{Eyes, judge};
+use ate_sim::{ChainOracle, Content, Oracle, Session, Stop, World, content, is_full, text};
 
 /// What became of the runs.
 #[derive(Default, Debug)]
@@ -21,43 +20,37 @@ struct Tally {
     full: usize,
     poisoned: usize,
     others: usize,
+    written_on: usize,
     unnoticed: usize,
 }
 
-/// Everything acknowledged is shown by the store that has just failed.
-fn reads_go_on(store: &Store, oracle: &Oracle, context: &str) {
-    for (name, known) in oracle
-        .chains
-        .iter()
-        .filter(|(_, known)| known.acknowledged > 0)
-    {
-        let chain = store
-            .existing_chain(name)
-            .wait()
-            .unwrap_or_else(|error| panic!("{context}: {name}: {error:?}"));
-        assert_eq!(
-            chain.position().0 as usize,
-            known.acknowledged,
-            "{context}: {name} shows what is not acknowledged"
-        );
-        let shown = content(&chain).unwrap_or_else(|error| panic!("{context}: {name}: {error:?}"));
-        assert_eq!(
-            shown,
-            known.states[known.acknowledged - 1].content,
-            "{context}: {name}"
-        );
+/// Everything acknowledged, and nothing else, is shown by the store that has just failed.
+fn reads_go_on(world: &World, store: &Store, oracle: &Oracle, context: &str) {
+    let mut acknowledged = oracle.clone();
+    for known in acknowledged.chains.values_mut() {
+        known.states.truncate(known.acknowledged.max(1));
     }
+    judge(store, &acknowledged, world, Eyes::Writer)
+        .unwrap_or_else(|broken| panic!("{context}: {broken}"));
 }
 
-/// One more commit to the store that failed with `error`, now that the storage works again.
-fn writes_as_promised(store: &Store, error: &Error, context: &str) -> Result<(), Error> {
-    let chain = store.chain("after").wait()?;
-    let value = Json::new(r#"{"after": "the failure"}"#).expect("JSON");
-    let answer = chain
-        .put("after", value)
-        .wait()
-        .map(drop)
-        .map_err(Error::from);
+/// One more commit to the store that failed with `error`, now that the storage works again; `true` if it was written.
+fn writes_as_promised(session: &mut Session, error: &Error, context: &str) -> bool {
+    let chains = &session.oracle.chains;
+    let is_there = |(_, known): &(&String, &ChainOracle)| known.acknowledged > 0;
+    // After a failure the list of chains grows no more, so one that is there already has to refuse.
+    let Some(name) = chains.iter().find(is_there).map(|(name, _)| name.clone()) else {
+        return false;
+    };
+    let change = (
+        "after".to_owned(),
+        Some(r#"{"after": "the failure"}"#.to_owned()),
+    );
+    let answer = match session.commit(&name, vec![change]) {
+        Ok(()) => Ok(()),
+        Err(Stop::Store(next)) => Err(next),
+        Err(broken) => panic!("{context}: {broken}"),
+    };
     match (error.kind(), &answer) {
         (ErrorKind::Poisoned | ErrorKind::Unknown, Err(next)) => {
             assert_eq!(
@@ -72,10 +65,10 @@ fn writes_as_promised(store: &Store, error: &Error, context: &str) -> Result<(),
         (_, Err(next)) if is_full(error) => panic!("{context}: space again, but {next:?}"),
         _ => {}
     }
-    answer
+    answer.is_ok()
 }
 
-fn fail(world: &World, call: u64, fault: Fault, is_for_good: bool, tally: &mut Tally) {
+fn fail(world: &Arc<World>, call: u64, fault: Fault, is_for_good: bool, tally: &mut Tally) {
     let context = format!(
         "{fault:?} at call {call}{}",
         if is_for_good { " and ever after" } else { "" }
@@ -87,35 +80,36 @@ fn fail(world: &World, call: u64, fault: Fault, is_for_good: bool, tally: &mut T
     } else {
         storage.fail_once(call, fault);
     }
-    let mut session = Session::new(world, Arc::new(storage.clone()));
-    let outcome = session.run();
+    let mut session = Session::new(world.clone(), Arc::new(storage.clone()));
+    let outcome = session.run_script();
     storage.heal();
     tally.runs += 1;
-    let mut oracle = session.oracle.clone();
-    match (&outcome, &session.store) {
-        (Ok(()), _) => tally.unnoticed += 1,
-        (Err(error), store) => {
+    match outcome {
+        Ok(()) => tally.unnoticed += 1,
+        Err(Stop::Broken(broken)) => panic!("{context}: {broken}"),
+        Err(Stop::Store(error)) => {
             let kind = error.kind();
             assert!(
                 matches!(
                     kind,
-                    ErrorKind::Io | ErrorKind::Unknown | ErrorKind::Poisoned
+                    ErrorKind::Io | ErrorKind::Full | ErrorKind::Unknown | ErrorKind::Poisoned
                 ),
                 "{context}: {kind:?} is not what happened: {error:?}"
             );
-            match store {
+            match &session.store {
                 None => tally.opens_failed += 1,
-                Some(_) if is_full(error) => tally.full += 1,
+                Some(_) if is_full(&error) => tally.full += 1,
                 Some(_) if kind == ErrorKind::Io => tally.others += 1,
                 Some(_) => tally.poisoned += 1,
             }
-            if let Some(store) = store {
-                reads_go_on(store, &oracle, &format!("{context}: {error:?}"));
-                let written = writes_as_promised(store, error, &context).is_ok();
-                oracle.after(written);
+            if let Some(store) = &session.store {
+                let context = format!("{context}: {error:?}");
+                reads_go_on(world, store, &session.oracle, &context);
+                tally.written_on += usize::from(writes_as_promised(&mut session, &error, &context));
             }
         }
     }
+    let oracle = session.oracle.clone();
     // The power goes now, or it does not.
     for loss in [Loss::Everything, Loss::Random { seed: call }] {
         let left: Arc<dyn Storage> = Arc::new(LossyStorage::from_image(disk.image_after_cut(loss)));
@@ -129,7 +123,8 @@ fn opens_again(world: &World, storage: Arc<dyn Storage>, oracle: &Oracle, contex
     let store = world
         .open(storage)
         .unwrap_or_else(|error| panic!("{context}: does not open again: {error:?}"));
-    oracle.judge(world, &store, context);
+    judge(&store, oracle, world, Eyes::Writer)
+        .unwrap_or_else(|broken| panic!("{context}: {broken}"));
     let chain = store
         .chain("bank")
         .wait()
@@ -143,10 +138,10 @@ fn opens_again(world: &World, storage: Arc<dyn Storage>, oracle: &Oracle, contex
 
 #[test]
 fn a_call_that_fails_never_makes_a_false_acknowledgement() {
-    let world = World::new();
+    let world = Arc::new(World::new(1, LogOptions::default()));
     let quiet = FaultyStorage::new(Arc::new(LossyStorage::new()));
-    let mut session = Session::new(&world, Arc::new(quiet.clone()));
-    session.run().expect("without a fault all goes well");
+    let mut session = Session::new(world.clone(), Arc::new(quiet.clone()));
+    session.run_script().expect("without a fault all goes well");
     let calls = quiet.calls();
     assert!(calls > 100, "{calls}");
     let mut tally = Tally::default();
@@ -165,7 +160,10 @@ fn a_call_that_fails_never_makes_a_false_acknowledgement() {
         }
     }
     println!("{calls} calls: {tally:?}");
-    assert!(tally.opens_failed > 5 && tally.poisoned > 10, "{tally:?}");
+    assert!(
+        tally.opens_failed > 5 && tally.poisoned > 10 && tally.written_on > 0,
+        "{tally:?}"
+    );
     assert!(tally.unnoticed < tally.runs / 2, "{tally:?}");
 }
 
@@ -182,7 +180,7 @@ fn full_for_a_while(world: &World, nth: u64) -> bool {
         .wait()
         .expect("nothing stands in the way");
     let put = |label: u64| {
-        let value = Json::new(fault::text(label, 200_000)).expect("JSON");
+        let value = Json::new(text(label, 200_000)).expect("JSON");
         chain
             .put(format!("document {label}").as_str(), value)
             .wait()
@@ -225,7 +223,7 @@ fn full_for_a_while(world: &World, nth: u64) -> bool {
 
 #[test]
 fn a_disk_that_is_full_for_a_while_refuses_and_goes_on() {
-    let world = World::new();
+    let world = Arc::new(World::new(1, LogOptions::default()));
     let refused = (1..=8).filter(|nth| full_for_a_while(&world, *nth)).count();
     assert!((1..8).contains(&refused), "{refused} of 8 refused");
 }
@@ -242,10 +240,10 @@ fn read_all(store: &Store) -> Result<Vec<(String, Content)>, Error> {
 
 #[test]
 fn a_read_that_fails_is_neither_damage_nor_absence() {
-    let world = World::new();
+    let world = Arc::new(World::new(1, LogOptions::default()));
     let disk = MemStorage::new();
-    let mut session = Session::new(&world, Arc::new(disk.clone()));
-    session.run().expect("nothing stands in the way");
+    let mut session = Session::new(world.clone(), Arc::new(disk.clone()));
+    session.run_script().expect("nothing stands in the way");
     let image = disk.image();
     let read = |storage: &FaultyStorage, is_reader: bool| {
         let builder = world.builder(Arc::new(storage.clone())).must_exist();

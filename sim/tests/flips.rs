@@ -9,8 +9,6 @@
     reason = "a test program of its own: its output is its report"
 )]
 
-mod fault;
-
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::ops::Range;
@@ -23,7 +21,7 @@ use std::time::Duration;
 use ate::log::{FileLog, Image, LogOptions, Loss, LossyStorage, MemStorage, Storage};
 use ate::prelude::*;
 use ate::{Depth, Error, ErrorKind, Json, Keystore, Position, Seed};
-use fault::{Account, World, content, documents_at};
+use ate_sim::{Account, World, content, content_at};
 
 /// The child's part of the work, as `file:start:end,…`, and the directory of the store.
 const JOBS: &str = "ATE_FLIPS_JOBS";
@@ -70,7 +68,7 @@ fn is_asked_for() -> bool {
 
 /// Two chains in two segments, two identities, accounts and documents, snapshots, all within the size that is tried whole.
 fn make(dir: &Path) -> Any<()> {
-    let world = World::new();
+    let world = World::new(1, LogOptions::default());
     let torn = torn_image(&world)?;
     let storage = MemStorage::from_image(torn);
     // The torn tail makes the log go on in a second segment. The chains are put to rest at close, though little would have to be replayed.
@@ -108,7 +106,6 @@ fn make(dir: &Path) -> Any<()> {
 /// The files of a log whose last frame is torn.
 fn torn_image(world: &World) -> Any<Image> {
     let write = |disk: &LossyStorage| -> Any<()> {
-        world.rewind();
         let store = world.open(Arc::new(disk.clone()))?;
         let chain = store.chain("alpha").wait()?;
         let tx = chain.begin();
@@ -172,7 +169,7 @@ fn read_all(store: &Store, world: &World) -> Result<Vec<String>, Error> {
             ));
         }
         // Once into the past: every body and every head is read above and below.
-        facts.push(format!("{:?}", documents_at(&chain, 2)?));
+        facts.push(format!("{:?}", content_at(&chain, 2)?));
         for entry in chain.names("")? {
             facts.push(format!("{:?}", chain.history::<Json>(entry.name.as_str())?));
         }
@@ -211,7 +208,7 @@ enum Verdict {
 
 fn child(jobs: &str) -> Any<()> {
     let dir = PathBuf::from(std::env::var_os(DIR).ok_or("the parent names a directory")?);
-    let world = World::new();
+    let world = World::new(1, LogOptions::default());
     let files = read_files(&dir)?;
     let log: Image = files
         .iter()
