@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ate_crypto::{Hash, Random};
-use ate_log::{Cursor, Log};
+use ate_log::{AppendError, Cursor, Log};
 use parking_lot::{Condvar, Mutex};
 
 use crate::common::Common;
@@ -237,7 +237,12 @@ impl Committer {
             });
         }
         if !self.log.writable() {
-            return Some(SubmitError::ReadOnly);
+            // Sealing or erasing may have failed since: the log itself knows why, and tells whoever wants to write.
+            return Some(match self.log.sync() {
+                Err(AppendError::Poisoned { cause }) => SubmitError::Poisoned { why: cause },
+                Err(AppendError::Closed) => SubmitError::Closed,
+                _ => SubmitError::ReadOnly,
+            });
         }
         let bytes = sealed.bytes();
         (bytes > COMMIT_BYTES_MAX).then(|| SubmitError::TooLarge {

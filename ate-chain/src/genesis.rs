@@ -63,7 +63,7 @@ impl Birth {
             name: name.into(),
             root: identity.who().clone(),
             recovery: Box::default(),
-            note_keys: Box::new([common.note_key(&identity.note_keys().public_bytes())]),
+            note_keys: Box::new([common.note_key_of(identity)]),
             rule_version: RULE_VERSION,
             suites: Box::new([Suite::Hybrid1]),
         };

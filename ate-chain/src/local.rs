@@ -174,6 +174,13 @@ impl Local {
         })
     }
 
+    /// Where the chain stood at a time of its sequencer, in ms since 1970: after the last commit of that time or before. O(log n).
+    pub fn position_at(&self, order_time_ms: u64) -> Position {
+        let state = self.state.read();
+        let commits = &state.commits;
+        Position(commits.partition_point(|row| row.order_time_ms <= order_time_ms) as u64)
+    }
+
     /// Merkle root at a position; `None` beyond the end.
     pub fn root_at(&self, position: Position) -> Option<Hash> {
         let state = self.state.read();

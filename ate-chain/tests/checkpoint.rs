@@ -93,7 +93,7 @@ fn only_the_sequencer_signs_and_only_for_its_chain() {
         Err(CheckpointError::Note)
     );
     assert_eq!(
-        Checkpoint::verify(&note, &local.chain(), &[vec![1, 2].into()]),
+        Checkpoint::verify(&note, &local.chain(), &[vec![1u8, 2]]),
         Err(CheckpointError::Note)
     );
     let other = Local::create(

@@ -55,8 +55,7 @@ use crate::{
     sealed::{MANIFEST_NAME, Manifest},
     storage::{Storage, StorageFile},
 };
-pub(crate) use catalog::BACKUP_FILE;
-pub(crate) use catalog::is_copied;
+pub(crate) use catalog::{BACKUP_FILE, is_copied};
 pub(crate) use destination::{Destination, Frozen};
 pub use error::BackupError;
 pub(crate) use restore::RESTORE_FILE;

@@ -74,6 +74,8 @@ mod maintenance;
 mod mem_log;
 #[cfg(ate_planted)]
 mod planted;
+#[cfg(ate_planted)]
+use planted::planted;
 mod sealed;
 mod segment;
 mod storage;

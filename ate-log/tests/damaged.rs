@@ -339,6 +339,15 @@ fn a_log_without_one_whole_header_is_known_by_its_frames() {
 }
 
 #[test]
+fn a_file_with_a_made_up_number_takes_no_time_and_no_memory() {
+    let sample = sample(Ending::Closed);
+    let mut image = sample.image.clone();
+    image.insert("log-4294967295.seg".into(), vec![7; 100]);
+    let salvaged = salvage_and_look_around(&image, "made up");
+    assert_eq!(salvaged.frames, sample.frames);
+}
+
+#[test]
 fn a_log_without_damage_is_shown_whole() {
     for ending in [Ending::Closed, Ending::Dropped] {
         let sample = sample(ending);

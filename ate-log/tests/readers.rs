@@ -256,3 +256,30 @@ fn readers_and_a_writer_run_side_by_side() {
         });
     });
 }
+
+#[test]
+fn a_reader_goes_on_when_the_segment_it_ended_in_is_sealed_with_later_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = writer(dir.path()).unwrap();
+    append(&log, &[Remembered::commit(0, 100)]).unwrap();
+    log.sync().unwrap();
+    let reader = reader(dir.path()).unwrap();
+    assert_eq!(numbers(&reader), [0]);
+    let end = reader.durable();
+    for number in 1..4 {
+        log.roll().unwrap();
+        append(&log, &[Remembered::commit(number, 100)]).unwrap();
+    }
+    log.roll().unwrap();
+    while log.seal(&mut ate_log::FullSpeed).unwrap() {}
+    reader.refresh().unwrap();
+    assert_eq!(numbers(&reader), [0, 1, 2, 3]);
+    let mut later = Vec::new();
+    reader
+        .scan(ate_log::Scan::from(end), &mut |frame| {
+            later.push(frame.number);
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(later, [1, 2, 3], "from where it had ended");
+}

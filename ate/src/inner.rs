@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ate_chain::{ChainId, Clock, Committer, DirectoryEntry, Local, Rest};
 use ate_crypto::{Hash, Identity, Random};
-use ate_log::{DamagedRange, FileLog, Log};
+use ate_log::{AppendError, DamagedRange, FileLog, Log};
 use ate_view::{Chain, ValueCache, WeakChain};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -117,12 +117,16 @@ impl StoreInner {
                 name: name.chars().take(64).collect(),
             });
         }
-        if !self.log.writable() {
-            return Err(Error::NoChain {
-                name: name.to_owned(),
-            });
+        if self.log.writable() {
+            return Ok(());
         }
-        Ok(())
+        // A log that has failed takes no new chain and says so; a reader has none of that name.
+        match self.log.sync() {
+            Err(error @ AppendError::Poisoned { .. }) => Err(error.into()),
+            _ => Err(Error::NoChain {
+                name: name.to_owned(),
+            }),
+        }
     }
 
     fn plan(&self, name: &str) -> Result<Chain, Error> {

@@ -72,12 +72,12 @@ impl Store {
 }
 
 impl StoreInner {
-    /// The damaged place that explains why a chain ends, or is broken, before `at`.
+    /// The damaged place that explains why a chain ends, or is broken, at `at` or before.
     pub(crate) fn explains(&self, chain: &ChainId, at: Option<Location>) -> Option<Error> {
         let ranges = self.damage.as_deref()?;
         let mut before = ranges
             .iter()
-            .filter(|range| at.is_none_or(|at| range.at < at));
+            .filter(|range| at.is_none_or(|at| range.at <= at));
         let is_own = |range: &&DamagedRange| {
             range
                 .frame

@@ -31,10 +31,10 @@ mod world;
 
 pub use enumerate::{Cut, Enumerated, Share, enumerate, judge_image, run_until};
 pub use oracle::{
-    Access, ChainOracle, Content, Oracle, State, Stop, accounts, content, content_at,
+    Access, ChainOracle, Content, Oracle, Past, State, Stop, accounts, content, content_at, past,
 };
 pub use random::Random;
-pub use run::{Failure, Finished, Run, Tally, run};
+pub use run::{Doomed, Failure, Finished, Run, Sample, Tally, run};
 pub use session::{Changes, Outcome, Session, is_full, json};
 pub use storage::SimStorage;
 pub use world::{Account, SMALL_FILES, World, text};

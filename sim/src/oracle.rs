@@ -1,10 +1,10 @@
 //! What may be found: every state that a chain was led to, and how many of them are acknowledged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ate::prelude::*;
-use ate::{CommitError, Error, Hash, Json};
+use ate::{CommitError, Error, Hash, Json, ReadError};
 
 use crate::invariants::{self, Violation};
 use crate::world::Account;
@@ -32,6 +32,10 @@ pub struct State {
     pub content: Content,
     /// Documents that Bob was let to.
     pub bob: BTreeMap<String, Access>,
+    /// Documents that were erased, with the position that the last erasure of the name led to: what they held before is gone.
+    pub erased: BTreeMap<String, usize>,
+    /// Contents that were superseded before this position may be gone.
+    pub horizon: usize,
     /// The Merkle root, once it was seen in a store that had acknowledged or found this state.
     pub root: Option<Hash>,
 }
@@ -82,6 +86,12 @@ impl Oracle {
         oracle.states.len()
     }
 
+    /// Changes the state that was attempted last.
+    pub fn amend(&mut self, chain: &str, change: impl FnOnce(&mut State)) {
+        let oracle = self.chains.get_mut(chain).expect("attempted before");
+        change(oracle.states.last_mut().expect("just attempted"));
+    }
+
     /// Takes the answer of the commit that was to lead to `position`.
     ///
     /// # Errors
@@ -109,6 +119,13 @@ impl Oracle {
                 self.commits += 1;
                 Ok(())
             }
+            // Committed all the same; only the bytes are still there.
+            Err(error @ CommitError::NotDestroyed { .. }) => {
+                oracle.states[position - 1].root = chain.root_at(Position(position as u64));
+                oracle.acknowledged = position;
+                self.commits += 1;
+                Err(Error::from(error).into())
+            }
             Err(error) => {
                 // Only an unknown outcome may be found later; every other error says that nothing was written.
                 if !matches!(error, CommitError::Unknown { .. }) {
@@ -133,8 +150,8 @@ impl Oracle {
             for position in 1..=known.acknowledged {
                 known.states.push(State {
                     content: content_at(&chain, position)?,
-                    bob: BTreeMap::new(),
                     root: chain.root_at(Position(position as u64)),
+                    ..State::default()
                 });
             }
             self.chains.insert(info.name, known);
@@ -182,8 +199,8 @@ impl From<CommitError> for Stop {
     }
 }
 
-impl From<ate::ReadError> for Stop {
-    fn from(error: ate::ReadError) -> Self {
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
         Self::Store(error.into())
     }
 }
@@ -214,20 +231,62 @@ pub fn content(chain: &Chain) -> Result<Content, Error> {
     Ok(content)
 }
 
-/// Everything that a chain showed at `position`.
+/// What a chain shows of an earlier position.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// What is there.
+    pub shown: Content,
+    /// Documents whose content at that position is not kept.
+    pub dropped: BTreeSet<String>,
+    /// Documents that are listed, because their name is in use again, and whose content of that position was erased.
+    pub erased: BTreeSet<String>,
+    /// How many accounts, which have no other name than their content, are not kept.
+    pub dropped_accounts: usize,
+}
+
+/// Everything that a chain shows of `position`.
+///
+/// # Errors
+/// Those of reading.
+pub fn past(chain: &Chain, position: usize) -> Result<Past, Error> {
+    let view = chain.as_of(Position(position as u64));
+    let mut past = Past::default();
+    for entry in view.names("")? {
+        match view.get::<Json>(entry.name.as_str()).wait() {
+            Ok(document) => {
+                past.shown.insert(entry.name, document.as_str().into());
+            }
+            Err(ReadError::Dropped { .. }) => {
+                past.dropped.insert(entry.name);
+            }
+            Err(ReadError::Erased { .. }) => {
+                past.erased.insert(entry.name);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for key in view.all::<Account>()? {
+        match view.get(key).wait() {
+            Ok(account) => {
+                let balance = account.balance.to_string();
+                past.shown.insert(account.email.clone(), balance.into());
+            }
+            Err(ReadError::Dropped { .. }) => past.dropped_accounts += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(past)
+}
+
+/// Everything that a chain showed at `position`, of which nothing may be gone.
 ///
 /// # Errors
 /// Those of reading.
 pub fn content_at(chain: &Chain, position: usize) -> Result<Content, Error> {
-    let view = chain.as_of(Position(position as u64));
-    let mut content = Content::new();
-    for entry in view.names("")? {
-        let document = view.get::<Json>(entry.name.as_str()).wait()?;
-        content.insert(entry.name, document.as_str().into());
+    let past = past(chain, position)?;
+    if let Some(name) = past.dropped.into_iter().next() {
+        let horizon = chain.horizon();
+        return Err(ReadError::Dropped { name, horizon }.into());
     }
-    for key in view.all::<Account>()? {
-        let account = view.get(key).wait()?;
-        content.insert(account.email.clone(), account.balance.to_string().into());
-    }
-    Ok(content)
+    Ok(past.shown)
 }

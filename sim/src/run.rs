@@ -1,5 +1,6 @@
 //! One seed, from an empty disk to a healed store.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ate::crypto::reproducible;
@@ -16,9 +17,11 @@ use crate::workload::{self, Operation};
 use crate::world::{SMALL_FILES, World};
 
 mod damage;
+mod destroyed;
 mod healing;
 mod tally;
 
+pub use destroyed::{Doomed, Sample};
 pub use tally::Tally;
 
 /// Operations of one run.
@@ -32,12 +35,18 @@ pub struct Run {
     pub session: Session,
     /// The disk as the writer's process has it.
     pub storage: SimStorage,
+    /// What was done so far, in words, for whoever has to understand a failure.
+    pub story: Vec<String>,
     /// A process beside the writer, if there is one.
     pub reader: Option<Store>,
     /// What was done so far.
     pub tally: Tally,
     /// Whether a process beside the writer may not have been told of its last commits.
     pub is_publication_late: bool,
+    /// What was to be erased: on the disk until that is done.
+    pub doomed: Vec<Doomed>,
+    /// Those that an answer has called destroyed.
+    pub destroyed: BTreeSet<Sample>,
     salts: Salts,
 }
 
@@ -52,6 +61,8 @@ pub struct Failure {
     pub operation: &'static str,
     /// What was broken.
     pub what: String,
+    /// What it did before, in order.
+    pub story: Vec<String>,
     /// The last calls of the disk.
     pub calls: Vec<String>,
 }
@@ -63,8 +74,13 @@ impl std::fmt::Display for Failure {
             step,
             operation,
             what,
+            story,
             calls,
         } = self;
+        writeln!(f, "what was done:")?;
+        for line in story {
+            writeln!(f, "    {line}")?;
+        }
         writeln!(f, "seed {seed}, step {step}, {operation}: {what}")?;
         writeln!(f, "the last calls of the disk:")?;
         calls
@@ -115,6 +131,7 @@ pub fn run(seed: u64) -> Result<Finished, Failure> {
                 step: at.0,
                 operation: at.1,
                 what,
+                story: std::mem::take(&mut run.story),
                 calls,
             })
         }
@@ -136,9 +153,12 @@ impl Run {
             random: Random::new(seed),
             session: Session::new(world, Arc::new(storage.clone())),
             storage,
+            story: Vec::new(),
             reader: None,
             tally: Tally::default(),
             is_publication_late: false,
+            doomed: Vec::new(),
+            destroyed: BTreeSet::new(),
             salts: Salts::default(),
         }
     }
@@ -149,6 +169,7 @@ impl Run {
             let operation: &Operation = workload::choose(&mut self.random);
             *at = (step, operation.name);
             self.tally.steps += 1;
+            self.story.push(format!("{step}: {}", operation.name));
             match (operation.run)(self) {
                 Ok(()) => {}
                 Err(Stop::Store(error)) => self.explain(error)?,
@@ -165,6 +186,7 @@ impl Run {
     /// An operation has failed: there must be a cause, and what is promised after an error must hold.
     fn explain(&mut self, error: Error) -> Outcome {
         self.tally.errors += 1;
+        self.story.push(format!("    {error:?}"));
         if self.storage.disk().is_cut() {
             return self.power_comes_back();
         }
@@ -176,7 +198,7 @@ impl Run {
         let is_read_flip = error.kind() == ErrorKind::Damaged && self.storage.has_flipped();
         let is_told = matches!(
             error.kind(),
-            ErrorKind::Io | ErrorKind::Unknown | ErrorKind::Poisoned
+            ErrorKind::Io | ErrorKind::Full | ErrorKind::Unknown | ErrorKind::Poisoned
         );
         if !is_told && !is_read_flip {
             return Err(invariants::CAUSE
@@ -192,7 +214,9 @@ impl Run {
             return Ok(());
         }
         self.reads_go_on(&error)?;
-        let is_over = matches!(error.kind(), ErrorKind::Unknown | ErrorKind::Poisoned);
+        // Sealing and erasing may end all writing as well.
+        let is_over = matches!(error.kind(), ErrorKind::Unknown | ErrorKind::Poisoned)
+            || !self.session.store().info().writer;
         if !is_over {
             if is_full(&error) {
                 self.tally.full += 1;
@@ -260,6 +284,7 @@ impl Run {
     /// The process ends without a word, and so does the one beside it.
     pub fn kill(&mut self) {
         self.tally.kills += 1;
+        self.story.push("    killed".to_owned());
         self.reader = None;
         self.storage.kill();
         self.session.store = None;
@@ -271,6 +296,8 @@ impl Run {
     pub fn power_comes_back(&mut self) -> Outcome {
         self.tally.cuts += 1;
         let loss = self.choose_loss();
+        self.story
+            .push(format!("    the power is back, after {loss:?}"));
         self.reader = None;
         self.storage.kill();
         self.session.store = None;
@@ -328,6 +355,7 @@ impl Run {
         )?;
         self.session.oracle.settle(&store)?;
         self.salts.look(&store)?;
+        self.nothing_comes_back()?;
         self.tally.judged += 1;
         self.tally.commits = self.session.oracle.commits;
         self.tally.salts = self.salts.len() as u64;

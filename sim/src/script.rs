@@ -1,4 +1,6 @@
-//! One story over several chains, two authors, segments, snapshots and openings: what the enumerations repeat with one thing after the other going wrong.
+//! One story over several chains, two authors, segments, snapshots, openings, sealing and erasures: what the enumerations repeat with one thing after the other going wrong.
+
+use ate::log::{FullSpeed, Least};
 
 use crate::session::{Changes, Outcome, Session};
 use crate::world::text;
@@ -73,10 +75,27 @@ impl Session {
             ("log", vec![("b", Some(text(11, 5)))]),
             ("bank", vec![("carl@example.org", Some("7".into()))]),
         ])?;
+        self.seal_everything()?;
+        self.erase("bank", "theme")?;
         self.unshare("vault", "plan")?;
         self.tell(vec![("vault", vec![("plan", Some(text(22, 80)))])])?;
         self.deposit("bank", "ben@example.org", 5)?;
         self.tell(vec![("log", vec![("a", Some(text(12, 40)))])])?;
+        // One body of its own file, which has to go from there as well.
+        self.erase("bank", "large")?;
+        self.set_horizon("log", 3)?;
+        self.give_back("log")?;
         self.close()
+    }
+
+    fn seal_everything(&mut self) -> Outcome {
+        self.store().seal(&mut FullSpeed)?;
+        Ok(())
+    }
+
+    fn give_back(&mut self, chain: &str) -> Outcome {
+        let chain = self.chain(chain)?;
+        self.store().compact(&chain, Least::ANY, &mut FullSpeed)?;
+        Ok(())
     }
 }

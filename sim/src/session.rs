@@ -173,6 +173,35 @@ impl Session {
         self.oracle.answer(&chain, position, pending.wait())
     }
 
+    /// Erases a document: its end, and the end of everything that it ever held.
+    ///
+    /// # Errors
+    /// Its own.
+    pub fn erase(&mut self, chain: &str, name: &str) -> Outcome {
+        let chain = self.chain(chain)?;
+        let write = chain.erase::<Json>(name);
+        let position = self.oracle.attempt(chain.name(), |_| {});
+        self.oracle.amend(chain.name(), |state| {
+            state.content.remove(name);
+            state.bob.remove(name);
+            state.erased.insert(name.to_owned(), position);
+        });
+        self.oracle.answer(&chain, position, write.wait())
+    }
+
+    /// Lets go what was superseded before a position.
+    ///
+    /// # Errors
+    /// Its own.
+    pub fn set_horizon(&mut self, chain: &str, horizon: usize) -> Outcome {
+        let chain = self.chain(chain)?;
+        let write = chain.set_horizon(Position(horizon as u64));
+        let position = self
+            .oracle
+            .attempt(chain.name(), |state| state.horizon = horizon);
+        self.oracle.answer(&chain, position, write.wait())
+    }
+
     /// Adds to the balance of an account, by reading, changing and writing.
     ///
     /// # Errors

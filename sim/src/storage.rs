@@ -142,8 +142,9 @@ impl SimStorage {
         *self.shared.capacity.lock() = bytes;
     }
 
-    /// No further call fails, and there is room.
+    /// No further call fails, the power stays if it is not gone, and there is room.
     pub fn heal(&self) {
+        self.disk.cut_at(u64::MAX);
         self.faults.heal();
         *self.shared.capacity.lock() = None;
         *self.state.lock() = State::default();

@@ -2,7 +2,8 @@
 
 use ate::log::Fault;
 
-use crate::oracle::{Access, State, content_at};
+use crate::invariants::{ORDERED, compare_past};
+use crate::oracle::{Access, State, past};
 use crate::random::Random;
 use crate::run::Run;
 use crate::session::{Changes, Outcome};
@@ -10,6 +11,7 @@ use crate::world::text;
 
 mod beside;
 mod trouble;
+mod upkeep;
 
 /// Something that a run does, and how often compared with the others.
 pub struct Operation {
@@ -40,6 +42,11 @@ pub static OPERATIONS: &[Operation] = &[
     operation("take a document back", 2, unshare),
     operation("read the past", 4, read_past),
     operation("close and open", 5, close),
+    // The log's own affairs.
+    operation("seal what is written", 4, upkeep::seal),
+    operation("erase a document", 5, upkeep::erase),
+    operation("set a horizon and compact", 3, upkeep::compact),
+    operation("check everything", 2, upkeep::scrub),
     // Others who look.
     operation("a reader comes", 3, beside::open),
     operation("the reader looks", 6, beside::look),
@@ -251,13 +258,14 @@ fn read_past(run: &mut Run) -> Outcome {
     };
     let position = 1 + run.random.index(acknowledged);
     let chain = run.session.chain(name)?;
-    let shown = content_at(&chain, position)?;
-    let written = &run.session.oracle.chains[name].states[position - 1].content;
-    if shown != *written {
-        return Err(crate::invariants::ORDERED
-            .broken(format!("chain {name} as of {position}"))
-            .into());
-    }
+    let shown = past(&chain, position)?;
+    let known = &run.session.oracle.chains[name];
+    let (written, newest) = (
+        &known.states[position - 1],
+        &known.states[known.acknowledged - 1],
+    );
+    compare_past(position, shown, written, newest)
+        .map_err(|seen| ORDERED.broken(format!("chain {name}: {seen}")))?;
     Ok(())
 }
 

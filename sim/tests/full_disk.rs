@@ -54,7 +54,7 @@ fn fill(store: &Store) -> u64 {
 
 #[test]
 fn a_full_disk_refuses_and_with_room_the_same_store_goes_on() {
-    let world = World::new(1, LogOptions::default());
+    let world = World::new(1, LogOptions::new([7; 16]));
     let storage = BoundedStorage::new(Arc::new(LossyStorage::new()), 3000 * KIB);
     let store = world
         .open(Arc::new(storage.clone()))
@@ -86,7 +86,7 @@ fn a_full_disk_refuses_and_with_room_the_same_store_goes_on() {
 
 #[test]
 fn closing_and_opening_need_no_room() {
-    let world = World::new(1, LogOptions::default());
+    let world = World::new(1, LogOptions::new([7; 16]));
     let storage = BoundedStorage::new(Arc::new(LossyStorage::new()), 3000 * KIB);
     let store = world
         .open(Arc::new(storage.clone()))
@@ -129,18 +129,23 @@ fn torn(world: &World) -> (Image, Content) {
 
 #[test]
 fn a_crash_on_a_full_disk_does_not_prevent_a_restart() {
-    let world = World::new(1, LogOptions::default());
+    let world = World::new(1, LogOptions::new([7; 16]));
     let (image, before) = torn(&world);
-    let used: u64 = image.values().map(|bytes| bytes.len() as u64).sum();
     assert!(image.contains_key("reserve"), "that is what it is for");
-    let disk = Arc::new(LossyStorage::from_image(image));
-    // Cutting the torn tail gives space back, which somebody else takes at once: there is less than nothing.
-    let storage = BoundedStorage::new(disk, used - 400 * KIB);
+    let disk = Arc::new(LossyStorage::from_image(image.clone()));
+    let end = FileLog::open_reader(disk.clone())
+        .expect("readable")
+        .durable();
+    let newest = image[&format!("log-{:08}.seg", end.file)].len() as u64;
+    let used: u64 = image.values().map(|bytes| bytes.len() as u64).sum();
+    // Cutting the torn tail gives space back, which somebody else takes at once, and more: there is less than nothing.
+    let left = used - (newest - u64::from(end.offset)) - 64 * KIB;
+    let storage = BoundedStorage::new(disk, left);
     let store = world
         .open(Arc::new(storage.clone()))
         .expect("the reserve is for this");
     assert_eq!(shown(&store), before);
-    let refused = put(&store, 1000, 100_000).expect_err("there is no room");
+    let refused = put(&store, 1000, 400_000).expect_err("there is no room");
     assert_eq!(refused.kind(), ErrorKind::Full);
     storage.resize(20_000 * KIB);
     put(&store, 1000, 100_000).expect("there is room again");

@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ate::chain::ChainId;
-use ate::log::{FileLog, FrameKind, Image, Location, Log as _, LogOptions, MemStorage, StreamId};
+use ate::log::{
+    FileLog, FrameKind, Image, Location, Log as _, LogOptions, MemStorage, Scan, StreamId,
+};
 use ate::{Depth, ErrorKind, Json, Missing, Position, Store};
 use ate_sim::World;
 
@@ -41,7 +43,7 @@ fn sample(world: &World) -> (Image, Vec<Known>) {
     let image = storage.image();
     let log = FileLog::open_reader(Arc::new(storage)).expect("undamaged");
     let mut frames = Vec::new();
-    log.scan(ate::log::Scan::from(log.start()), &mut |frame| {
+    log.scan(Scan::from(log.start()), &mut |frame| {
         frames.push(Known {
             at: frame.at,
             bytes: frame.next.offset - frame.at.offset,
@@ -101,7 +103,7 @@ fn damaged_in(image: &Image, frame: &Known, byte: u32) -> Image {
 
 #[test]
 fn damage_costs_a_chain_what_stood_there_and_after_and_other_chains_nothing() {
-    let world = World::new(1, LogOptions::default());
+    let world = World::new(1, LogOptions::new([7; 16]));
     let (image, frames) = sample(&world);
     assert!(frames.len() >= 4 * PUTS as usize);
     let (mut whole, mut open_ended) = (0, 0);
@@ -158,7 +160,7 @@ fn damage_costs_a_chain_what_stood_there_and_after_and_other_chains_nothing() {
 
 #[test]
 fn a_store_without_damage_is_whole() {
-    let world = World::new(1, LogOptions::default());
+    let world = World::new(1, LogOptions::new([7; 16]));
     let (image, _) = sample(&world);
     let store = salvage(&world, &image);
     assert!(store.damage().is_empty());

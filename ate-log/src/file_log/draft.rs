@@ -74,7 +74,7 @@ pub(super) fn establish(
     };
     write_full(&*draft.file, 0, &header.encode()).map_err(|error| failed("write", error))?;
     #[cfg(ate_planted)]
-    if crate::planted::planted("name-a-segment-before-its-header") {
+    if crate::planted("name-a-segment-before-its-header") {
         let named = storage
             .rename(&temporary, &name)
             .and_then(|()| storage.sync_dir());
@@ -89,7 +89,7 @@ pub(super) fn establish(
         .rename(&temporary, &name)
         .map_err(|error| failed("rename", error))?;
     #[cfg(ate_planted)]
-    if crate::planted::planted("forget-directory-sync") {
+    if crate::planted("forget-directory-sync") {
         return Ok(Arc::clone(&draft.file));
     }
     storage

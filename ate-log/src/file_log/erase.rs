@@ -12,9 +12,9 @@ use crate::{
     error::{AppendError, ReadError},
     frame::{LARGE_BODY_BYTES, STUB_BYTES, Stub, body_bytes_in_frame},
     maintenance::{Least, Pace, Reclaimed, Span},
-    sealed::{GroupFiles, Index, Manifest, Place, Removal, SealedPair, Set, rewrite},
+    sealed::{GroupFiles, Index, Manifest, Place, Removal, SealError, SealedPair, Set, rewrite},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 /// What is to go from one pair of files.
 struct Share {
@@ -69,14 +69,11 @@ impl FileLog {
                     put(&mut next, share.pair.id().file, files);
                     old.push((share.pair.id().file, before));
                     written.push((share.pair.id().file, files));
+                    if let Err(error) = self.check_copy(&share, &files, pace) {
+                        return self.give_up(&share, &written, error);
+                    }
                 }
-                Err(error) => {
-                    self.discard(&pair_names(&self.tier.manifest(), &written))?;
-                    return match error {
-                        crate::sealed::SealError::Stopped => Ok(Reclaimed::default()),
-                        error => Err(seal_error(error, &*self.storage)),
-                    };
-                }
+                Err(error) => return self.give_up(&share, &written, error),
             }
         }
         if !old.is_empty() {
@@ -87,6 +84,54 @@ impl FileLog {
             self.discard(&pair_names(&manifest, &old))?;
         }
         Ok(reclaimed)
+    }
+
+    /// Removes what was written for nothing.
+    fn give_up(
+        &self,
+        share: &Share,
+        written: &[(u32, GroupFiles)],
+        error: SealError,
+    ) -> Result<Reclaimed, AppendError> {
+        self.discard(&pair_names(&self.tier.manifest(), written))?;
+        match error {
+            SealError::Stopped => Ok(Reclaimed::default()),
+            error => Err({
+                let bytes = size(share.pair.files());
+                seal_error(error, bytes, &*self.storage)
+            }),
+        }
+    }
+
+    /// Reads back what is to replace the only copy: a bad read while copying must not become
+    /// what the log holds. Damage that the old files have as well is copied as it is.
+    fn check_copy(
+        &self,
+        share: &Share,
+        files: &GroupFiles,
+        pace: &mut dyn Pace,
+    ) -> Result<(), SealError> {
+        let (number, manifest) = (share.pair.id().file, self.tier.manifest());
+        let set = manifest.set(number).expect("its pair is at hand");
+        let id = manifest.pair_id(number, files);
+        let copy = SealedPair::open(&self.storage, id, set.end, files)?;
+        let mut damages = Vec::new();
+        let found = &mut |at, damage| damages.push((at, damage));
+        if copy.scrub(&mut |bytes| pace.did(bytes), found)?.is_break() {
+            return Err(SealError::Stopped);
+        }
+        if damages.is_empty() {
+            return Ok(());
+        }
+        let mut before = Vec::new();
+        let found = &mut |at, damage| before.push((at, damage));
+        let _all = share
+            .pair
+            .scrub(&mut |_| ControlFlow::Continue(()), found)?;
+        match damages.into_iter().find(|damage| !before.contains(damage)) {
+            Some((at, damage)) => Err(ReadError::Corrupt { at, damage }.into()),
+            None => Ok(()),
+        }
     }
 
     /// Seals every segment up to `number`, the newest one too.
@@ -188,7 +233,7 @@ fn size(files: &GroupFiles) -> u64 {
 /// Puts the new version of a pair into a manifest.
 fn put(manifest: &mut Manifest, number: u32, files: GroupFiles) {
     let first = manifest.first;
-    let set = manifest.sets.iter_mut().nth((number - first) as usize);
+    let set = manifest.sets.get_mut((number - first) as usize);
     let groups = set.into_iter().flat_map(|set| set.groups.iter_mut());
     groups
         .filter(|group| group.group == files.group)

@@ -155,7 +155,7 @@ impl LargeFiles {
             at = offset + body.len() as u32;
         }
         #[cfg(ate_planted)]
-        if crate::planted::planted("name-large-body-before-sync") {
+        if crate::planted("name-large-body-before-sync") {
             return Ok(at);
         }
         file.sync_data().map_err(failed("sync"))?;

@@ -82,7 +82,11 @@ impl FileLog {
                         .last()
                         .copied()
                         .unwrap_or(0);
-                    self.segments.extend(newest)?;
+                    match self.segments.extend(newest) {
+                        // Which files belong to it was judged when it was opened in spite of damage.
+                        Err(OpenError::Corrupt { .. }) if self.salvaged.is_some() => {}
+                        extended => extended?,
+                    }
                     let number = self.segments.newest();
                     let file = self.segments.handle(number)?;
                     let tail = judge(&file, number, Binding::new(self.segments.log_id(), number));

@@ -179,7 +179,7 @@ impl FileLog {
             source,
         })?;
         #[cfg(ate_planted)]
-        if crate::planted::planted("write-on-in-a-torn-segment") {
+        if crate::planted("write-on-in-a-torn-segment") {
             return Ok(log);
         }
         if tail.verdict == Verdict::Torn {
@@ -288,7 +288,7 @@ fn settle_tail(
     #[cfg(ate_planted)]
     let tail = &Tail {
         // Nothing is left to be rewritten.
-        proven: if crate::planted::planted("trust-the-unproven-tail") {
+        proven: if crate::planted("trust-the-unproven-tail") {
             tail.end
         } else {
             tail.proven
@@ -319,7 +319,7 @@ fn rewrite(
     };
     let (from, to) = (tail.proven, tail.end);
     #[cfg(ate_planted)]
-    if crate::planted::planted("rewrite-without-looking") {
+    if crate::planted("rewrite-without-looking") {
         let mut bytes = vec![0; (to - from) as usize];
         crate::storage::read_full(&**file, u64::from(from), &mut bytes).map_err(failed)?;
         return write_full(&**file, u64::from(from), &bytes).map_err(failed);

@@ -157,7 +157,7 @@ fn judge_bad(
         return Ok(Verdict::Open);
     }
     #[cfg(ate_planted)]
-    if crate::planted::planted("take-damage-for-torn") {
+    if crate::planted("take-damage-for-torn") {
         return Ok(Verdict::Torn);
     }
     if proven_later(file, binding, at, length)? {
@@ -182,7 +182,7 @@ fn proven_later(
 ) -> io::Result<bool> {
     let found = find_header(file, binding, at + 1, length, |header| {
         #[cfg(ate_planted)]
-        if crate::planted::planted("believe-a-watermark-of-the-same-group") {
+        if crate::planted("believe-a-watermark-of-the-same-group") {
             return true;
         }
         header.watermark > at

@@ -5,7 +5,7 @@ use super::{
     observe::{published_log_id, refuse_unfinished},
     open::segment_numbers,
     recovery::all_zero,
-    segments::Segments,
+    segments::{Segments, read_header},
     survey::{DamagedRange, Stretch, Surveyed, find_header, survey_stretch},
 };
 use crate::{
@@ -131,6 +131,9 @@ impl FileLog {
     }
 }
 
+/// More missing files than this between two that are there are no damage of ours: somebody made up a number.
+const MISSING_MAX: usize = 1 << 16;
+
 /// The table of files that are there, and what is damaged of them as files.
 fn load(
     storage: &Arc<dyn Storage>,
@@ -140,40 +143,27 @@ fn load(
     let manifest = match Manifest::load(&**storage) {
         Ok(manifest) => manifest,
         Err(OpenError::Corrupt { damage, .. }) => {
-            damaged.push(DamagedRange {
-                at: Location::default(),
-                end: 0,
-                damage,
-                frame: None,
-            });
+            damaged.push(whole_file(0, 0, damage));
             None
         }
         Err(error) => return Err(error),
     };
     let mut headers = Vec::new();
     for &number in numbers {
-        match super::segments::read_header(&**storage, number) {
+        match read_header(&**storage, number) {
             Ok((header, _)) => headers.push(header),
             Err(OpenError::Corrupt { .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    let newest = *numbers.last().expect("the caller found a segment");
-    // A file of another log may have got among them: what most say is right.
-    let said_by = |log_id: &[u8; 16]| {
-        let same = headers.iter().filter(|header| header.log_id == *log_id);
-        same.count()
+    let log_id = match &manifest {
+        Some(manifest) => manifest.log_id,
+        None => find_log_id(&**storage, numbers, &headers)?,
     };
-    let most = headers.iter().max_by_key(|header| said_by(&header.log_id));
-    let log_id = match (&manifest, most) {
-        (Some(manifest), _) => manifest.log_id,
-        (None, Some(header)) => header.log_id,
-        (None, None) => find_log_id(&**storage, numbers)?,
-    };
-    let is_ours = |header: &&SegmentHeader| header.log_id == log_id;
-    let first = headers.iter().filter(is_ours).map(|header| header.first);
-    let first = first.max().unwrap_or(numbers[0]);
+    headers.retain(|header| header.log_id == log_id);
+    let first = headers.last().map_or(numbers[0], |header| header.first);
     let first = manifest.as_ref().map_or(first, |manifest| manifest.first);
+    let newest = newest(first, numbers, &headers, manifest.as_ref())?;
     let mut files = Vec::new();
     for number in first..=newest {
         if let Some(set) = manifest.as_ref().and_then(|manifest| manifest.set(number)) {
@@ -188,30 +178,54 @@ fn load(
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, 0),
             Err(source) => return Err(failed(number, source)),
         };
-        let of = |wanted| {
-            let mut ours = headers.iter().filter(is_ours);
-            ours.find(|header| header.file == wanted)
-        };
-        let damage = match (&file, of(number)) {
-            (None, _) => Some((Damage::SegmentMissing, 0)),
-            (_, None) => Some((Damage::SegmentHeader, SEGMENT_HEADER_BYTES.min(length))),
-            _ => None,
-        };
-        damaged.extend(damage.map(|(damage, end)| DamagedRange {
-            at: Location {
-                file: number,
-                offset: 0,
-            },
-            end,
-            damage,
-            frame: None,
-        }));
+        let of = |wanted| headers.iter().find(|header| header.file == wanted);
+        let head = SEGMENT_HEADER_BYTES.min(length);
+        match (&file, of(number)) {
+            (None, _) => damaged.push(whole_file(number, 0, Damage::SegmentMissing)),
+            (_, None) => damaged.push(whole_file(number, head, Damage::SegmentHeader)),
+            _ => {}
+        }
         // A file that has a successor was cut to its end when that was made.
-        let sealed = of(number + 1).map_or(length, |next| next.previous.offset);
-        files.push((file, sealed));
+        let end = of(number + 1).map_or(length, |next| next.previous.offset);
+        files.push((file, end));
     }
     let segments = Segments::of_files(storage, log_id, first, files);
     Ok((segments, manifest, damaged))
+}
+
+/// The newest file that belongs to the log: one whose header says so, or that follows one without a gap.
+fn newest(
+    first: u32,
+    numbers: &[u32],
+    headers: &[SegmentHeader],
+    manifest: Option<&Manifest>,
+) -> Result<u32, OpenError> {
+    let sealed = manifest.map_or(0, |manifest| manifest.sets.len() as u32);
+    let said = headers.last().map_or(first, |header| header.file);
+    let mut newest = said.max(first.saturating_add(sealed));
+    while numbers.binary_search(&newest.saturating_add(1)).is_ok() && newest < u32::MAX {
+        newest += 1;
+    }
+    let missing = (newest - first) as usize - sealed as usize;
+    if missing > numbers.len() + MISSING_MAX {
+        return Err(OpenError::Corrupt {
+            at: Location {
+                file: newest,
+                offset: 0,
+            },
+            damage: Damage::SegmentHeader,
+        });
+    }
+    Ok(newest)
+}
+
+const fn whole_file(file: u32, end: u32, damage: Damage) -> DamagedRange {
+    DamagedRange {
+        at: Location { file, offset: 0 },
+        end,
+        damage,
+        frame: None,
+    }
 }
 
 fn failed(number: u32, source: io::Error) -> OpenError {
@@ -222,8 +236,20 @@ fn failed(number: u32, source: io::Error) -> OpenError {
     }
 }
 
-/// The log's id where no header tells it: what a damaged header or the lock file says, if a frame agrees.
-fn find_log_id(storage: &dyn Storage, numbers: &[u32]) -> Result<[u8; 16], OpenError> {
+/// The log's id: what most headers say, since a file of another log may have got among them. Where no header is whole, what a damaged one or
+/// the lock file says, if a frame agrees.
+fn find_log_id(
+    storage: &dyn Storage,
+    numbers: &[u32],
+    headers: &[SegmentHeader],
+) -> Result<[u8; 16], OpenError> {
+    let said_by = |log_id: &[u8; 16]| {
+        let same = headers.iter().filter(|header| header.log_id == *log_id);
+        same.count()
+    };
+    if let Some(header) = headers.iter().max_by_key(|header| said_by(&header.log_id)) {
+        return Ok(header.log_id);
+    }
     let published = published_log_id(storage);
     for &number in numbers {
         let Ok(file) = storage.open(&segment_name(number), Access::Read) else {

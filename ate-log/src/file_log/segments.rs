@@ -149,11 +149,11 @@ impl Segments {
     pub(super) fn take_sealed(&self, manifest: &Manifest) {
         let mut table = self.table.write();
         for (index, set) in manifest.sets.iter().enumerate() {
-            if index == table.slots.len() {
-                table.slots.push(Slot {
-                    sealed: Some(set.end),
-                    file: None,
-                });
+            let sealed = Some(set.end);
+            match table.slots.get_mut(index) {
+                // A reader may have known it as the newest one.
+                Some(slot) => slot.sealed = sealed,
+                None => table.slots.push(Slot { sealed, file: None }),
             }
         }
         drop(table);

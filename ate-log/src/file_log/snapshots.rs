@@ -13,7 +13,7 @@ impl FileLog {
         self.check_snapshot_write(name)?;
         let (temporary, file_name) = (snapshot_file_new(name), snapshot_file(name));
         #[cfg(ate_planted)]
-        let temporary = if crate::planted::planted("write-over-the-old-snapshot") {
+        let temporary = if crate::planted("write-over-the-old-snapshot") {
             file_name.clone()
         } else {
             temporary

@@ -104,7 +104,7 @@ impl FileLog {
             #[cfg(ate_planted)]
             Err(source)
                 if source.kind() == io::ErrorKind::StorageFull
-                    && crate::planted::planted("acknowledge-on-a-full-disk") =>
+                    && crate::planted("acknowledge-on-a-full-disk") =>
             {
                 Ok(())
             }
@@ -260,7 +260,7 @@ impl FileLog {
             .truncate(u64::from(sealed.offset))
             .and_then(|()| {
                 #[cfg(ate_planted)]
-                if crate::planted::planted("begin-a-segment-before-the-last-is-durable") {
+                if crate::planted("begin-a-segment-before-the-last-is-durable") {
                     return Ok(());
                 }
                 writer.file.sync_all()
@@ -317,7 +317,7 @@ impl FileLog {
             let synced = file.sync_data();
             #[cfg(ate_planted)]
             let synced = match synced {
-                Err(_) if crate::planted::planted("retry-a-failed-sync") => file.sync_data(),
+                Err(_) if crate::planted("retry-a-failed-sync") => file.sync_data(),
                 synced => synced,
             };
             synced.map_err(|source| self.poison("sync", end.file, source))?;
@@ -351,7 +351,7 @@ impl FileLog {
 
     fn write_mark(&self, writer: &mut Writer) -> io::Result<()> {
         #[cfg(ate_planted)]
-        let is_early = crate::planted::planted("mark-the-close-before-the-sync");
+        let is_early = crate::planted("mark-the-close-before-the-sync");
         #[cfg(not(ate_planted))]
         let is_early = false;
         if !is_early {
@@ -427,7 +427,7 @@ impl FileLog {
             _ => error.to_string(),
         };
         #[cfg(ate_planted)]
-        if crate::planted::planted("write-on-after-a-failed-sync") {
+        if crate::planted("write-on-after-a-failed-sync") {
             return error;
         }
         self.poison.lock().get_or_insert(cause);

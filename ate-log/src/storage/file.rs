@@ -132,7 +132,7 @@ impl Storage for FileStorage {
             Ok(()) => {
                 file.unlock()?;
                 #[cfg(ate_planted)]
-                if crate::planted::planted("believe-the-lock-file") {
+                if crate::planted("believe-the-lock-file") {
                     let mut bytes = vec![0; PUBLISHED_BYTES_MAX];
                     let read = read_full(&OsFile(file), 0, &mut bytes)?;
                     bytes.truncate(read);

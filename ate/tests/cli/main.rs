@@ -10,4 +10,5 @@ mod identity;
 mod import;
 mod processes;
 mod support;
+mod upkeep;
 mod verify;

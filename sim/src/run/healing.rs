@@ -13,7 +13,6 @@ impl Run {
             self.power_comes_back()?;
         }
         self.storage.heal();
-        self.storage.disk().cut_at(u64::MAX);
         self.kill();
         self.reopen()?;
         self.write_everywhere(1)?;
@@ -23,6 +22,7 @@ impl Run {
         if !notes.is_empty() {
             return Err(broken(format!("after a clean close: {notes:?}")).into());
         }
+        self.nothing_doomed_is_left()?;
         self.write_everywhere(2)?;
         // The power goes once more, before anything is closed.
         let left = self.copy_after_cut(Loss::Everything);

@@ -25,6 +25,12 @@ pub struct Tally {
     pub damaged: u64,
     /// Looks by a process beside the writer.
     pub readers: u64,
+    /// Segments that were sealed when it was asked for.
+    pub sealed: u64,
+    /// Documents that were erased.
+    pub erased: u64,
+    /// Bytes that compactions gave back.
+    pub reclaimed: u64,
     /// Salts that were compared.
     pub salts: u64,
 }
@@ -42,6 +48,9 @@ impl Tally {
         self.unknown += other.unknown;
         self.damaged += other.damaged;
         self.readers += other.readers;
+        self.sealed += other.sealed;
+        self.erased += other.erased;
+        self.reclaimed += other.reclaimed;
         self.salts += other.salts;
     }
 }
@@ -59,12 +68,15 @@ impl fmt::Display for Tally {
             unknown,
             damaged,
             readers,
+            sealed,
+            erased,
+            reclaimed,
             salts,
         } = self;
         write!(
             f,
             "{steps} steps, {commits} commits acknowledged, {cuts} power cuts, {kills} kills, {errors} errors ({unknown} unknown, {full} full), \
-             {judged} stores judged, {damaged} damaged copies, {readers} looks by readers, {salts} salts"
+             {judged} stores judged, {damaged} damaged copies, {readers} looks by readers, {sealed} segments sealed, {erased} documents erased, {reclaimed} bytes given back, {salts} salts"
         )
     }
 }

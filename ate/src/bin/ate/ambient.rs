@@ -1,6 +1,6 @@
-//! The one place of the executable that reads the ambient world: randomness for a sealed identity, a stopwatch for the demo.
+//! The one place of the executable that reads the ambient world: randomness for a sealed identity, a stopwatch for the demo and for rates, the time for ages.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ate::crypto::Random;
 
@@ -15,6 +15,17 @@ impl Random for SystemRandom {
     fn fill(&self, out: &mut [u8]) {
         getrandom::fill(out).expect("the operating system provides randomness");
     }
+}
+
+/// How long ago it was 1970, less `age`, in ms.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the file of the executable that reads the ambient clock"
+)]
+pub(crate) fn ms_before_now(age: Duration) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let then = now.unwrap_or_default().saturating_sub(age);
+    u64::try_from(then.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Measures what a step of the demo costs. Nothing depends on the result.

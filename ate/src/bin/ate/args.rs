@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, with an example for each command.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ate::chain::Version;
 use clap::{Args, Parser, Subcommand};
@@ -142,6 +143,28 @@ Examples:
 Every hash, rule, order and root is checked again from the files alone, and the signatures that cover them; with --deep
 every single signature. Damage is exit code 3, with its chain, position, file and offset, and every damaged place of the log.")]
     Verify(Verify),
+    /// Give back the space of contents that nobody needs any more
+    #[command(after_help = "\
+Examples:
+  ate compact                               finish erasures, drop what stands below the horizons set before
+  ate compact shop --older-than 30d         keep no content that was replaced or removed more than 30 days ago
+  ate compact shop --before 12000           keep no content that was replaced before position 12000
+  ate compact shop --percent 50             only from files of which half would go
+
+A horizon is a signed commit: everybody who follows the chain may drop what was replaced before it; what is current, every
+name and every proof stay, and a read of what was dropped says so. It never moves back. Without one, nothing but erased bodies
+goes. A store that runs does this by itself, slowly (StoreBuilder::upkeep); this does it now, and moves what was written last to
+sealed files as well.")]
+    Compact(Compact),
+    /// Read everything and check every checksum
+    #[command(after_help = "\
+Examples:
+  ate scrub                   as fast as the disk gives it
+  ate scrub --rate 20         at most 20 MiB a second, beside a process that writes
+
+It finds what the disk has damaged, before it is needed. Damage is exit code 3, with every place. A store that runs does it
+once a day by itself. `ate verify` proves signatures and hashes on top.")]
+    Scrub(Scrub),
     /// Copy the store into another directory, also while another process writes it
     #[command(after_help = "\
 Examples:
@@ -301,6 +324,51 @@ pub(crate) struct Log {
     /// Go on with what is written from now on, until Ctrl-C
     #[arg(long, short)]
     pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compact {
+    /// Chain to compact; all chains by default
+    pub(crate) chain: Option<String>,
+    /// Move the horizon to this position first
+    #[arg(long, value_name = "POSITION", conflicts_with = "older_than")]
+    pub(crate) before: Option<u64>,
+    /// Move the horizon to where the chain stood so long ago: a number with s, m, h, d or w
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub(crate) older_than: Option<Duration>,
+    /// Rewrite a file only if at least this share of its contents would go
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) percent: u8,
+    /// Rewrite a file only if at least so many bytes would go
+    #[arg(long, default_value_t = 0)]
+    pub(crate) least_bytes: u64,
+    /// Most MiB a second; 0: as fast as it goes
+    #[arg(long, default_value_t = 0, value_name = "MIB")]
+    pub(crate) rate: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scrub {
+    /// Most MiB a second; 0: as fast as it goes
+    #[arg(long, default_value_t = 0, value_name = "MIB")]
+    pub(crate) rate: u32,
+}
+
+/// A length of time: a whole number and its unit.
+fn age(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a number followed by s, m, h, d or w");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        'w' => 7 * 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    let seconds = number.checked_mul(seconds).ok_or_else(wrong)?;
+    Ok(Duration::from_secs(seconds))
 }
 
 #[derive(Debug, Args)]

@@ -23,6 +23,7 @@ mod progress;
 mod repair;
 mod salvage;
 mod store;
+mod upkeep;
 mod verify;
 
 use std::process::ExitCode;
@@ -75,6 +76,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Export(args)) => export::run(&place, &args, &mut out),
         Some(Command::Log(args)) => log::run(&place, &args, &mut out),
         Some(Command::Verify(args)) => verify::run(&place, &args, &mut out),
+        Some(Command::Compact(args)) => upkeep::compact(&place, &args, &mut out),
+        Some(Command::Scrub(args)) => upkeep::scrub(&place, &args, &mut out),
         Some(Command::Backup(args)) => backup::run(&place, &args, &mut out),
         Some(Command::Repair(args)) => repair::run(&place, &args, &mut out),
         Some(Command::Restore(args)) => backup::restore(&place, &args, &mut out),
