@@ -377,7 +377,7 @@ fn check_copy(
     if copy.durable() != catalog.end {
         found.push(
             copy.tail_damage()
-                .unwrap_or((copy.durable(), Damage::SegmentShort)),
+                .unwrap_or_else(|| (copy.durable(), Damage::SegmentShort)),
         );
     }
     let mut fresh = fresh.to_vec();
