@@ -127,7 +127,8 @@ fn move_horizon(chain: &Chain, args: &Compact) -> Result<(), Failure> {
         return Err(Failure::new(
             Code::Usage,
             format!("the chain ends at position {end}"),
-        ));
+        )
+        .next("`ate log CHAIN` shows its positions"));
     }
     if asked > chain.horizon() {
         chain.set_horizon(asked).wait().map_err(fault)?;
