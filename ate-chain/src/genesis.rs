@@ -36,6 +36,26 @@ pub(crate) struct Birth {
     author_time_ms: u64,
 }
 
+/// The keys of the root's scope, wrapped for the root itself.
+fn grant_to_root(identity: &Identity, root: &ScopeKeys) -> Result<Grant, SealError> {
+    let id = identity.id();
+    let info = WrapInfo {
+        chain: &ChainId::UNBORN.0,
+        scope: &RecordKey::ROOT.0,
+        epoch: 1,
+        recipient: &id,
+    };
+    let wrapped = wrap_keys(identity.who(), &info, &root.read, &root.name)
+        .map_err(|_| SealError::Recipient { recipient: id })?;
+    Ok(Grant {
+        scope: RecordKey::ROOT,
+        epoch: 1,
+        recipient: id,
+        ct: wrapped.ct,
+        sealed: wrapped.sealed,
+    })
+}
+
 impl Birth {
     /// Plans a chain named `name` with `identity` as its root, writable and readable by the root alone.
     pub(crate) fn plan(
@@ -72,21 +92,7 @@ impl Birth {
         first.read = Some(ReadPolicy::Keys {
             commitment: root.read.scope_commitment(),
         });
-        let info = WrapInfo {
-            chain: &ChainId::UNBORN.0,
-            scope: &RecordKey::ROOT.0,
-            epoch: 1,
-            recipient: &id,
-        };
-        let wrapped = wrap_keys(identity.who(), &info, &root.read, &root.name)
-            .map_err(|_| SealError::Recipient { recipient: id })?;
-        let grant = Grant {
-            scope: RecordKey::ROOT,
-            epoch: 1,
-            recipient: id,
-            ct: wrapped.ct,
-            sealed: wrapped.sealed,
-        };
+        let grant = grant_to_root(identity, &root)?;
         let mut salt = Salt([0; 32]);
         random.fill(&mut salt.0);
         let mut birth = Self {
