@@ -1,7 +1,7 @@
 //! Copies of a log in another directory: made while the log is written, and put back.
 //!
 //! A backup is a directory with the files of a log as they were at one moment, and a file `backup`
-//! that lists them with length and checksum (`docs/format.md`, section 6.7). It opens as a log that
+//! that lists them with length and checksum (`docs/format.md`, section 6.8). It opens as a log that
 //! was not closed. Snapshots and the lock file are not in it.
 //!
 //! # One commit point
@@ -55,8 +55,7 @@ use crate::{
     sealed::{MANIFEST_NAME, Manifest},
     storage::{Storage, StorageFile},
 };
-pub(crate) use catalog::BACKUP_FILE;
-pub(crate) use catalog::is_copied;
+pub(crate) use catalog::{BACKUP_FILE, is_copied};
 pub(crate) use destination::{Destination, Frozen};
 pub use error::BackupError;
 pub(crate) use restore::RESTORE_FILE;

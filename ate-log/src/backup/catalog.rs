@@ -1,4 +1,4 @@
-//! The file `backup`: what a backup consists of. `docs/format.md`, section 6.7.
+//! The file `backup`: what a backup consists of. `docs/format.md`, section 6.8.
 
 use super::BackupError;
 use crate::{
