@@ -36,26 +36,6 @@ pub(crate) struct Birth {
     author_time_ms: u64,
 }
 
-/// The keys of the root's scope, wrapped for the root itself.
-fn grant_to_root(identity: &Identity, root: &ScopeKeys) -> Result<Grant, SealError> {
-    let id = identity.id();
-    let info = WrapInfo {
-        chain: &ChainId::UNBORN.0,
-        scope: &RecordKey::ROOT.0,
-        epoch: 1,
-        recipient: &id,
-    };
-    let wrapped = wrap_keys(identity.who(), &info, &root.read, &root.name)
-        .map_err(|_| SealError::Recipient { recipient: id })?;
-    Ok(Grant {
-        scope: RecordKey::ROOT,
-        epoch: 1,
-        recipient: id,
-        ct: wrapped.ct,
-        sealed: wrapped.sealed,
-    })
-}
-
 impl Birth {
     /// Plans a chain named `name` with `identity` as its root, writable and readable by the root alone.
     pub(crate) fn plan(
@@ -92,7 +72,7 @@ impl Birth {
         first.read = Some(ReadPolicy::Keys {
             commitment: root.read.scope_commitment(),
         });
-        let grant = grant_to_root(identity, &root)?;
+        let grant = grant_to(identity, &root)?;
         let mut salt = Salt([0; 32]);
         random.fill(&mut salt.0);
         let mut birth = Self {
@@ -160,6 +140,26 @@ impl Birth {
             made: Vec::new(),
         }
     }
+}
+
+/// The root scope's keys, wrapped for the root. There is no chain id yet to bind them to.
+fn grant_to(identity: &Identity, root: &ScopeKeys) -> Result<Grant, SealError> {
+    let id = identity.id();
+    let info = WrapInfo {
+        chain: &ChainId::UNBORN.0,
+        scope: &RecordKey::ROOT.0,
+        epoch: 1,
+        recipient: &id,
+    };
+    let wrapped = wrap_keys(identity.who(), &info, &root.read, &root.name)
+        .map_err(|_| SealError::Recipient { recipient: id })?;
+    Ok(Grant {
+        scope: RecordKey::ROOT,
+        epoch: 1,
+        recipient: id,
+        ct: wrapped.ct,
+        sealed: wrapped.sealed,
+    })
 }
 
 /// What a genesis commit has seen.
