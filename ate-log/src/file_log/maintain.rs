@@ -40,6 +40,10 @@ impl FileLog {
         };
         let mut next = Manifest::clone(&manifest);
         next.sets.push(set);
+        #[cfg(ate_planted)]
+        if crate::planted("remove-a-segment-before-the-manifest") {
+            self.discard(&[segment_name(number)])?;
+        }
         self.commit(next)?;
         self.streams.forget(number);
         self.segments.release(number);
