@@ -197,6 +197,13 @@ const BUGS: &[Bug] = &[
             "a_restored_store_and_its_original_never_use_the_same_place_in_a_lane",
         )],
     },
+    Bug {
+        name: "reuse-lanes-after-restore",
+        found_by: &[(
+            "restoring",
+            "a_restored_store_and_its_original_never_use_the_same_place_in_a_lane",
+        )],
+    },
 ];
 
 /// The compiler's stand-in: `Some` if cargo has started this program in the compiler's place.
