@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use ate_crypto::{KeyId, Who};
+use ate_crypto::{Identity, KeyId, Who};
 use parking_lot::Mutex;
 
 use crate::cache::SealKeyPool;
@@ -16,6 +16,8 @@ const KEYS_MAX: usize = 1024;
 pub(crate) struct Common {
     who: Mutex<HashMap<KeyId, Who>>,
     note_keys: Mutex<HashSet<Arc<[u8]>>>,
+    /// Of identities that begin chains here.
+    own_note_keys: Mutex<HashMap<KeyId, Arc<[u8]>>>,
     pub(crate) seal_keys: Arc<SealKeyPool>,
 }
 
@@ -48,6 +50,20 @@ impl Common {
         let key = Arc::<[u8]>::from(key);
         known.insert(key.clone());
         key
+    }
+
+    /// The key for notes of an identity; deriving it takes as long as a signature.
+    pub(crate) fn note_key_of(&self, identity: &Identity) -> Arc<[u8]> {
+        let known = self.own_note_keys.lock().get(&identity.id()).cloned();
+        known.unwrap_or_else(|| {
+            let key = self.note_key(&identity.note_keys().public_bytes());
+            let mut own = self.own_note_keys.lock();
+            if own.len() >= KEYS_MAX {
+                own.clear();
+            }
+            own.insert(identity.id(), key.clone());
+            key
+        })
     }
 
     /// The same genesis over shared keys.

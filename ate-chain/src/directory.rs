@@ -196,6 +196,18 @@ impl Directory {
         self.names.push_str(&entry.name);
     }
 
+    /// Makes room for so many more chains at once.
+    fn reserve(&mut self, count: usize) {
+        let (hasher, chains, names) = (&self.hasher, &self.chains, &self.names);
+        self.by_id.reserve(count, |&other| {
+            hasher.hash_one(chains[other as usize].chain)
+        });
+        self.by_name.reserve(count, |&other| {
+            hasher.hash_one(name_in(names, &chains[other as usize]))
+        });
+        self.chains.reserve_exact(count);
+    }
+
     /// The number of a root; roots are few, most chains of a store have its own.
     fn root(&mut self, root: KeyId) -> u32 {
         let number = self.roots.len() as u32;
@@ -247,7 +259,10 @@ impl Directory {
             file: reader.u32()?,
             offset: reader.u32()?,
         });
-        for count in 1..=reader.varint()? {
+        let count = reader.varint()?;
+        // An entry takes more than its id, so a false count takes no memory.
+        directory.reserve((bytes.len() / size_of::<ChainId>()).min(count as usize));
+        for count in 1..=count {
             let (chain, root) = (ChainId(Hash(reader.array()?)), KeyId(reader.array()?));
             let name = std::str::from_utf8(reader.bytes(CHAIN_NAME_BYTES_MAX)?)
                 .map_err(|_| text.clone())?;

@@ -63,7 +63,7 @@ impl Birth {
             name: name.into(),
             root: identity.who().clone(),
             recovery: Box::default(),
-            note_keys: Box::new([common.note_key(&identity.note_keys().public_bytes())]),
+            note_keys: Box::new([common.note_key_of(identity)]),
             rule_version: RULE_VERSION,
             suites: Box::new([Suite::Hybrid1]),
         };
@@ -72,21 +72,7 @@ impl Birth {
         first.read = Some(ReadPolicy::Keys {
             commitment: root.read.scope_commitment(),
         });
-        let info = WrapInfo {
-            chain: &ChainId::UNBORN.0,
-            scope: &RecordKey::ROOT.0,
-            epoch: 1,
-            recipient: &id,
-        };
-        let wrapped = wrap_keys(identity.who(), &info, &root.read, &root.name)
-            .map_err(|_| SealError::Recipient { recipient: id })?;
-        let grant = Grant {
-            scope: RecordKey::ROOT,
-            epoch: 1,
-            recipient: id,
-            ct: wrapped.ct,
-            sealed: wrapped.sealed,
-        };
+        let grant = grant_to(identity, &root)?;
         let mut salt = Salt([0; 32]);
         random.fill(&mut salt.0);
         let mut birth = Self {
@@ -154,6 +140,26 @@ impl Birth {
             made: Vec::new(),
         }
     }
+}
+
+/// The root scope's keys, wrapped for the root. There is no chain id yet to bind them to.
+fn grant_to(identity: &Identity, root: &ScopeKeys) -> Result<Grant, SealError> {
+    let id = identity.id();
+    let info = WrapInfo {
+        chain: &ChainId::UNBORN.0,
+        scope: &RecordKey::ROOT.0,
+        epoch: 1,
+        recipient: &id,
+    };
+    let wrapped = wrap_keys(identity.who(), &info, &root.read, &root.name)
+        .map_err(|_| SealError::Recipient { recipient: id })?;
+    Ok(Grant {
+        scope: RecordKey::ROOT,
+        epoch: 1,
+        recipient: id,
+        ct: wrapped.ct,
+        sealed: wrapped.sealed,
+    })
 }
 
 /// What a genesis commit has seen.

@@ -1,7 +1,7 @@
 //! Copies of a log in another directory: made while the log is written, and put back.
 //!
 //! A backup is a directory with the files of a log as they were at one moment, and a file `backup`
-//! that lists them with length and checksum (`docs/format.md`, section 6.7). It opens as a log that
+//! that lists them with length and checksum (`docs/format.md`, section 6.8). It opens as a log that
 //! was not closed. Snapshots and the lock file are not in it.
 //!
 //! # One commit point
@@ -48,14 +48,20 @@ mod large;
 mod restore;
 mod view;
 
-use crate::{file_log::FileLog, location::Location, maintenance::Pace, storage::Storage};
-pub(crate) use catalog::BACKUP_FILE;
+use crate::{
+    file_log::FileLog,
+    location::Location,
+    maintenance::{FullSpeed, Pace},
+    sealed::{MANIFEST_NAME, Manifest},
+    storage::{Storage, StorageFile},
+};
+pub(crate) use catalog::{BACKUP_FILE, is_copied};
 pub(crate) use destination::{Destination, Frozen};
 pub use error::BackupError;
 pub(crate) use restore::RESTORE_FILE;
 pub use restore::{Restore, Restored, restore};
 use std::sync::Arc;
-use view::View;
+pub(crate) use view::View;
 
 /// What [`FileLog::backup`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -135,17 +141,13 @@ pub fn verify_backup(
             Err(source) => return Err(BackupError::io("open", &listed.name, source)),
         };
         let mut crc = 0;
-        copy::pieces(
-            &*file,
-            &listed.name,
-            0..listed.bytes,
-            pace,
-            &mut |_, bytes| {
-                crc = crc32c::crc32c_append(crc, bytes);
-                Ok(())
-            },
-        )?;
-        if crc != listed.crc {
+        let range = 0..listed.checked_bytes();
+        copy::pieces(&*file, &listed.name, range, pace, &mut |_, bytes| {
+            crc = crc32c::crc32c_append(crc, bytes);
+            Ok(())
+        })?;
+        let is_manifest = listed.name == MANIFEST_NAME;
+        if crc != listed.crc || is_manifest && Manifest::load(&view).is_err() {
             damaged.push(listed.name.clone());
         }
     }
@@ -163,4 +165,22 @@ fn info(catalog: &catalog::Catalog) -> BackupInfo {
         files: catalog.files.len() as u64,
         bytes: catalog.bytes(),
     }
+}
+
+/// Whether there is a backup in a directory.
+pub(crate) fn is_backup(storage: &Arc<dyn Storage>) -> Result<bool, BackupError> {
+    Ok(catalog::Catalog::load(&**storage)?.is_some())
+}
+
+/// Copies the first `bytes` bytes of a file into a new one, synced.
+pub(crate) fn copy_file(
+    file: &dyn StorageFile,
+    name: &str,
+    to: &dyn Storage,
+    to_name: &str,
+    bytes: u64,
+) -> Result<(), BackupError> {
+    let mut filling = copy::Filling::create(to, to_name)?;
+    filling.up_to(file, name, bytes, &mut FullSpeed)?;
+    filling.finish().map(drop)
 }

@@ -36,6 +36,7 @@ mod maintain;
 mod observe;
 mod open;
 mod recovery;
+mod repair;
 mod reserve;
 mod salvage;
 mod scan;
@@ -50,6 +51,7 @@ mod writer;
 
 pub(crate) use draft::acquire;
 pub(crate) use observe::publication;
+pub use repair::{Mended, Repair, Repaired, discard_damaged, repair};
 pub use survey::{DamagedRange, FrameName, Surveyed};
 pub use writer::GROUP_BYTES_MAX;
 

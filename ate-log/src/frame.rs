@@ -362,6 +362,11 @@ impl OwnedFrame {
         }
     }
 
+    /// All bytes of it as they stood in its segment, unless a part is gone.
+    pub(crate) fn into_whole(self) -> Option<Vec<u8>> {
+        self.gone.is_empty().then_some(self.bytes)
+    }
+
     /// The frame.
     #[must_use]
     pub fn frame(&self) -> Frame<'_> {

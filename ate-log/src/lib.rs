@@ -87,7 +87,10 @@ pub use backup::{
     restore, verify_backup,
 };
 pub use error::{AppendError, Damage, OpenError, ReadError};
-pub use file_log::{DamagedRange, FileLog, FrameName, GROUP_BYTES_MAX, LogOptions, Surveyed};
+pub use file_log::{
+    DamagedRange, FileLog, FrameName, GROUP_BYTES_MAX, LogOptions, Mended, Repair, Repaired,
+    Surveyed, discard_damaged, repair,
+};
 pub use frame::{
     Entry, FRAME_BYTES_MAX, FRAME_OVERHEAD, Frame, FrameKind, HEAD_PARTS_MAX, LARGE_BODY_BYTES,
     OwnedFrame, PART_OVERHEAD, PARTS_MAX, PartBytes, Parts, Placed, body_bytes_in_frame,

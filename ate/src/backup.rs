@@ -11,7 +11,8 @@ use std::sync::Arc;
 use ate_chain::{ChainId, Committer, Depth, Directory, Local, Position, Proved};
 use ate_crypto::{Hash, Random};
 use ate_log::{
-    BackedUp, FileLog, FileStorage, FrameKind, Log, LogOptions, Pace, Restored, Scan, Storage,
+    BackedUp, FileLog, FileStorage, FrameKind, Log, LogOptions, Pace, Repaired, Restored, Scan,
+    Storage,
 };
 
 use crate::ambient::{SystemClock, SystemRandom};
@@ -216,6 +217,67 @@ pub fn restore(
         copied,
         chains,
         has_identity: Keystore::in_dir(dir).exists(),
+    })
+}
+
+/// What [`repair`] did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RepairedStore {
+    /// What was mended, what the damaged files are called now, and what stays damaged.
+    pub done: Repaired,
+    /// The chains that verify, to where they do.
+    pub chains: Vec<(ChainInfo, Position)>,
+    /// The chains that do not, and why: the other copy did not have what they lack.
+    pub broken: Vec<(ChainInfo, String)>,
+}
+
+/// Mends the damaged store in `dir` with another copy of it: a backup, or a copied directory. What stands at the same place there and passes all checksums is
+/// taken; then every chain is verified, with all its bodies, and only then the damaged files are replaced. They are kept beside as `damaged-NAME`.
+///
+/// A chain that lacks what the other copy does not have either is named in [`RepairedStore::broken`]; the others are whole. Erased bytes that came back with a
+/// file are erased again.
+///
+/// # Errors
+/// [`Error::Backup`]: it is no copy of this store, or another process writes it. [`Error::Foreign`]: what would be mended passes its checksums and is not what
+/// was signed. Nothing was changed then.
+pub fn repair(
+    dir: impl AsRef<Path>,
+    from: impl AsRef<Path>,
+    mut progress: impl FnMut(RestoreStep) -> ControlFlow<()>,
+) -> Result<RepairedStore, Error> {
+    let from: Arc<dyn Storage> = Arc::new(FileStorage::new(from.as_ref()));
+    let storage: Arc<dyn Storage> = Arc::new(FileStorage::new(dir.as_ref()));
+    let mut store = [0; 16];
+    SystemRandom.fill(&mut store);
+    let mut pace = Told(|bytes| progress(RestoreStep::Copied(bytes)), 0);
+    let prepared = ate_log::repair(&storage, &from, store, &mut pace)?;
+    let log = prepared.reader()?;
+    let (mut chains, mut broken) = (Vec::new(), Vec::new());
+    for chain in chains_of(&log)? {
+        let verified = Local::verify(&log, chain.id, Depth::Bodies, |proved| {
+            // Whatever it says: the end is near.
+            let _ = progress(RestoreStep::Proved(*proved));
+        });
+        match verified {
+            Ok((_, position, _)) => chains.push((chain, position)),
+            Err(error) if prepared.damaged().is_empty() => {
+                return Err(Error::Foreign {
+                    chain: chain.name,
+                    source: Box::new(error),
+                });
+            }
+            Err(error) => broken.push((chain, error.to_string())),
+        }
+    }
+    drop(log);
+    let done = prepared.finish()?;
+    if done.damaged.is_empty() {
+        finish_erasures(storage, chains.iter().map(|(chain, _)| chain.id))?;
+    }
+    Ok(RepairedStore {
+        done,
+        chains,
+        broken,
     })
 }
 

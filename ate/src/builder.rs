@@ -276,20 +276,16 @@ impl StoreBuilder {
         if keystore.exists() {
             return Ok((keystore.identity(self.passphrase.as_deref())?, false));
         }
-        if self.must_exist {
-            return Err(Error::NoIdentity {
-                path: keystore.path().to_owned(),
-            });
-        }
+        let none = || Error::NoIdentity {
+            path: keystore.path().to_owned(),
+        };
         // A log without its identity is somebody's loss: a new identity could neither read nor continue it.
         match FileLog::open_reader(Arc::new(FileStorage::new(dir))) {
-            Err(OpenError::NotFound { .. } | OpenError::NotADirectory { .. }) => {}
+            Err(OpenError::NotFound { .. } | OpenError::NotADirectory { .. })
+                if !self.must_exist => {}
+            Err(error @ OpenError::Unfinished { .. }) => return Err(error.into()),
             // Damaged or newer, it is a log all the same.
-            _ => {
-                return Err(Error::NoIdentity {
-                    path: keystore.path().to_owned(),
-                });
-            }
+            _ => return Err(none()),
         }
         let seed = Seed::generate(&*self.random);
         match keystore.create(&seed, self.passphrase.as_deref(), &*self.random) {

@@ -104,6 +104,16 @@ pub enum Error {
         /// How its history stands to that of the backup.
         standing: Standing,
     },
+    /// A repaired chain would not be what was signed: the other copy has something else.
+    #[error(
+        "what would be mended of chain `{chain}` passes its checksums and is not what was signed"
+    )]
+    Foreign {
+        /// Its name.
+        chain: String,
+        /// What does not hold.
+        source: Box<ate_chain::OpenError>,
+    },
     /// A store in memory has no files.
     #[error("a store in memory has no files")]
     InMemory,
@@ -195,6 +205,7 @@ impl Error {
             Self::IdentityExists { .. } | Self::Occupied { .. } => ErrorKind::Rejected,
             Self::Backup(error) => backup_kind(error),
             Self::InMemory => ErrorKind::Limit,
+            Self::Foreign { .. } => ErrorKind::Rejected,
             Self::ChainName { .. } => ErrorKind::Limit,
             Self::Seal(error) => seal_kind(error),
             Self::ReadOnly => ErrorKind::Denied,

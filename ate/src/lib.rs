@@ -57,7 +57,9 @@ pub use ate_view::{
     Chain, CommitError, Dao, Document, Expect, Json, Key, NamedEntry, ReadError, Receipt, Record,
     Shape, Transaction, View, Write,
 };
-pub use backup::{Backup, RestoreStep, RestoredStore, Standing, backup, restore};
+pub use backup::{
+    Backup, RepairedStore, RestoreStep, RestoredStore, Standing, backup, repair, restore,
+};
 pub use builder::{CACHE_BYTES, IDLE_BYTES_MAX, OPEN_CHAINS_MAX, REPLAY_BYTES_MAX, StoreBuilder};
 pub use error::{Error, ErrorKind};
 pub use keystore::Keystore;

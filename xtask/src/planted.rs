@@ -163,6 +163,40 @@ const BUGS: &[Bug] = &[
             "what_the_lock_file_says_counts_only_while_it_is_held",
         )],
     },
+    // Two tiers, erasure, copies.
+    Bug {
+        name: "name-large-body-before-sync",
+        found_by: &[("lost_syncs", "no_cut_loses_what_was_acknowledged")],
+    },
+    Bug {
+        name: "manifest-without-sync",
+        found_by: &[("lost_syncs", "no_cut_loses_what_was_acknowledged")],
+    },
+    Bug {
+        name: "remove-a-segment-before-the-manifest",
+        found_by: &[("lost_syncs", "no_cut_loses_what_was_acknowledged")],
+    },
+    Bug {
+        name: "show-what-was-erased",
+        found_by: &[(
+            "erasure",
+            "erased_bodies_are_refused_though_the_bytes_are_still_there",
+        )],
+    },
+    Bug {
+        name: "keep-what-was-erased",
+        found_by: &[(
+            "destroyed",
+            "erased_bytes_are_in_no_file_and_their_absence_is_no_damage",
+        )],
+    },
+    Bug {
+        name: "restore-as-the-same-store",
+        found_by: &[(
+            "restoring",
+            "a_restored_store_and_its_original_never_use_the_same_place_in_a_lane",
+        )],
+    },
 ];
 
 /// The compiler's stand-in: `Some` if cargo has started this program in the compiler's place.

@@ -1,4 +1,4 @@
-//! The file `backup`: what a backup consists of. `docs/format.md`, section 6.7.
+//! The file `backup`: what a backup consists of. `docs/format.md`, section 6.8.
 
 use super::BackupError;
 use crate::{
@@ -38,7 +38,7 @@ pub(crate) struct Listed {
     pub(crate) name: String,
     /// The file may be longer; what is behind belongs to no backup.
     pub(crate) bytes: u64,
-    /// CRC-32C of them, the holes being zero.
+    /// CRC-32C of the [checked](Self::checked_bytes) ones, the holes being zero.
     pub(crate) crc: u32,
     /// What counts as zero, whether it is so in the file yet or not. Ascending, apart.
     pub(crate) holes: Vec<Range<u64>>,
@@ -193,6 +193,16 @@ impl Listed {
                 .holes
                 .iter()
                 .all(|hole| hole.start < hole.end && hole.end <= self.bytes)
+    }
+
+    /// How many bytes from the start the checksum is of. The manifest's own checksum at its end is
+    /// left out: of all that end with their own, the checksum is one and the same.
+    pub(crate) fn checked_bytes(&self) -> u64 {
+        if self.name == MANIFEST_NAME {
+            self.bytes.saturating_sub(4)
+        } else {
+            self.bytes
+        }
     }
 
     /// Makes those of `bytes`, which stand at `offset`, zero that count as zero.

@@ -48,7 +48,7 @@ pub(super) fn pieces(
 
 /// Checksum of what is listed of a small file.
 pub(super) fn read_crc(file: &dyn StorageFile, listed: &Listed) -> io::Result<u32> {
-    let mut bytes = vec![0; listed.bytes as usize];
+    let mut bytes = vec![0; listed.checked_bytes() as usize];
     let read = read_full(file, 0, &mut bytes)?;
     Ok(crc32c::crc32c(&bytes[..read]))
 }

@@ -140,7 +140,7 @@ impl Destination {
             files,
         };
         done.bytes = catalog.bytes();
-        if self.earlier.as_ref() == Some(&catalog) {
+        if done.files_copied == 0 && self.earlier.as_ref() == Some(&catalog) {
             return Ok(done);
         }
         check_copy(&self.storage, &catalog, &fresh, pace, &mut found)?;
@@ -251,7 +251,7 @@ impl Taking<'_> {
     fn manifest(&mut self, manifest: &Manifest) -> Result<(), BackupError> {
         let failed = |doing| move |source| BackupError::io(doing, MANIFEST_NAME, source);
         let bytes = manifest.encode();
-        let crc = crc32c::crc32c(&bytes);
+        let crc = crc32c::crc32c(&bytes[..bytes.len() - 4]);
         let earlier = self.earlier.and_then(|earlier| earlier.find(MANIFEST_NAME));
         let is_there = earlier
             .filter(|listed| listed.crc == crc && listed.bytes == bytes.len() as u64)

@@ -124,7 +124,7 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    pub(super) fn io(doing: &'static str, name: &str, source: io::Error) -> Self {
+    pub(crate) fn io(doing: &'static str, name: &str, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::DiskFull { name: name.into() }

@@ -143,8 +143,8 @@ pub(super) fn sealing_changes_nothing(fixture: &impl Fixture) {
 
 fn check_places(log: &impl Log, placed: &[Placed]) {
     for (number, at) in placed.iter().enumerate() {
-        for index in 0..BODIES.len() {
-            let mut out = vec![0; BODIES[index] as usize];
+        for (index, bytes) in BODIES.into_iter().enumerate() {
+            let mut out = vec![0; bytes as usize];
             log.read_body(place(at, index + 2), &mut out).expect("read");
             assert_eq!(out, body(number as u64, index));
         }

@@ -70,10 +70,10 @@ impl FileLog {
                     old.push((share.pair.id().file, before));
                     written.push((share.pair.id().file, files));
                     if let Err(error) = self.check_copy(&share, &files, pace) {
-                        return self.give_up(&written, error);
+                        return self.give_up(&share, &written, error);
                     }
                 }
-                Err(error) => return self.give_up(&written, error),
+                Err(error) => return self.give_up(&share, &written, error),
             }
         }
         if !old.is_empty() {
@@ -89,13 +89,17 @@ impl FileLog {
     /// Removes what was written for nothing.
     fn give_up(
         &self,
+        share: &Share,
         written: &[(u32, GroupFiles)],
         error: SealError,
     ) -> Result<Reclaimed, AppendError> {
         self.discard(&pair_names(&self.tier.manifest(), written))?;
         match error {
             SealError::Stopped => Ok(Reclaimed::default()),
-            error => Err(seal_error(error, &*self.storage)),
+            error => Err({
+                let bytes = size(share.pair.files());
+                seal_error(error, bytes, &*self.storage)
+            }),
         }
     }
 
@@ -229,7 +233,7 @@ fn size(files: &GroupFiles) -> u64 {
 /// Puts the new version of a pair into a manifest.
 fn put(manifest: &mut Manifest, number: u32, files: GroupFiles) {
     let first = manifest.first;
-    let set = manifest.sets.iter_mut().nth((number - first) as usize);
+    let set = manifest.sets.get_mut((number - first) as usize);
     let groups = set.into_iter().flat_map(|set| set.groups.iter_mut());
     groups
         .filter(|group| group.group == files.group)

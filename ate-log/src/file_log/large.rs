@@ -136,7 +136,7 @@ impl LargeFiles {
             file.map_err(failed("open"))?
         };
         if is_new {
-            write_full(&*file, 0, &self.header(number)).map_err(failed("write"))?;
+            write_full(&*file, 0, &header(&self.log_id, number)).map_err(failed("write"))?;
         }
         let binding = Binding::new(&self.log_id, number);
         while let Some(body) = bodies.next_if(|_| at < FILE_BYTES_MAX) {
@@ -196,17 +196,6 @@ impl LargeFiles {
         Ok(bytes)
     }
 
-    fn header(&self, number: u32) -> [u8; HEADER_BYTES] {
-        let mut bytes = [0; HEADER_BYTES];
-        bytes[..8].copy_from_slice(MAGIC);
-        bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-        bytes[12..16].copy_from_slice(&number.to_le_bytes());
-        bytes[16..32].copy_from_slice(&self.log_id);
-        let crc = crc32c::crc32c(&bytes[..60]);
-        bytes[60..].copy_from_slice(&crc.to_le_bytes());
-        bytes
-    }
-
     fn keep(&self, number: u32, file: &Arc<dyn StorageFile>) {
         let mut handles = self.handles.lock();
         if handles.len() >= HANDLES_MAX {
@@ -253,4 +242,16 @@ impl LargeFiles {
         }
         Ok(())
     }
+}
+
+/// What a file of large bodies begins with.
+pub(super) fn header(log_id: &[u8; 16], number: u32) -> [u8; HEADER_BYTES] {
+    let mut bytes = [0; HEADER_BYTES];
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes[12..16].copy_from_slice(&number.to_le_bytes());
+    bytes[16..32].copy_from_slice(log_id);
+    let crc = crc32c::crc32c(&bytes[..60]);
+    bytes[60..].copy_from_slice(&crc.to_le_bytes());
+    bytes
 }

@@ -36,10 +36,14 @@ impl FileLog {
         let set = match self.write_set(number, end, pace) {
             Ok(set) => set,
             Err(SealError::Stopped) => return Ok(false),
-            Err(error) => return Err(seal_error(error, &*self.storage)),
+            Err(error) => return Err(seal_error(error, end.into(), &*self.storage)),
         };
         let mut next = Manifest::clone(&manifest);
         next.sets.push(set);
+        #[cfg(ate_planted)]
+        if crate::planted("remove-a-segment-before-the-manifest") {
+            self.discard(&[segment_name(number)])?;
+        }
         self.commit(next)?;
         self.streams.forget(number);
         self.segments.release(number);
@@ -126,9 +130,10 @@ impl FileLog {
             return Ok(());
         }
         if let Err(error) = next.store(&*self.storage) {
+            let bytes = next.encode().len() as u64;
             // Either manifest may stand: no file of either may go, so no more of this work.
             *self.maintenance_failed.lock() = Some(error.to_string());
-            return Err(seal_error(error, &*self.storage));
+            return Err(seal_error(error, bytes, &*self.storage));
         }
         self.tier.replace(next);
         self.publish();
@@ -188,11 +193,13 @@ pub(super) fn pair_names(manifest: &Manifest, pairs: &[(u32, GroupFiles)]) -> Ve
 }
 
 /// What the callers of a log get to hear.
-pub(super) fn seal_error(error: SealError, storage: &dyn Storage) -> AppendError {
+///
+/// `bytes` is what the work was to write at most: a full disk does not say how much is missing.
+pub(super) fn seal_error(error: SealError, bytes: u64, storage: &dyn Storage) -> AppendError {
     match error {
         SealError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
             AppendError::DiskFull {
-                bytes: 0,
+                bytes,
                 place: storage.place(),
             }
         }

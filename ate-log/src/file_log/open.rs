@@ -125,13 +125,15 @@ impl FileLog {
         check_sealed_sizes(&*storage, &segments, &manifest)?;
         let number = segments.newest();
         let name = segment_name(number);
-        let file = storage
-            .open(&name, Access::Write)
-            .map_err(|source| OpenError::Io {
-                doing: "open",
-                name: name.clone(),
+        let failed = |doing| {
+            let name = name.clone();
+            move |source| OpenError::Io {
+                doing,
+                name,
                 source,
-            })?;
+            }
+        };
+        let file = storage.open(&name, Access::Write).map_err(failed("open"))?;
         let tail = judge(&file, number, Binding::new(segments.log_id(), number))?;
         if let Verdict::Corrupt(damage) = tail.verdict {
             return Err(OpenError::Corrupt {
@@ -144,11 +146,7 @@ impl FileLog {
         }
         let binding = Binding::new(segments.log_id(), number);
         settle_tail(&*storage, &file, number, binding, &tail)?;
-        let length = file.length().map_err(|source| OpenError::Io {
-            doing: "measure",
-            name: name.clone(),
-            source,
-        })?;
+        let length = file.length().map_err(failed("measure"))?;
         let size = length.min(u64::from(SEGMENT_BYTES_MAX.max(tail.end))) as u32;
         let writer = Writer {
             file,
@@ -169,35 +167,47 @@ impl FileLog {
             Some(writer),
             Some(lock),
         );
-        let settled = match tail.verdict {
-            Verdict::Closed => log.large.settle_closed(),
-            _ => log.large.settle(named),
+        log.settle_large(tail.verdict, named)?;
+        log.leave_torn(tail.verdict)?;
+        Ok(log)
+    }
+
+    /// Takes up writing large bodies behind the last one that a frame names.
+    fn settle_large(&self, verdict: Verdict, named: Location) -> Result<(), OpenError> {
+        let settled = match verdict {
+            Verdict::Closed => self.large.settle_closed(),
+            _ => self.large.settle(named),
         };
         settled.map_err(|source| OpenError::Io {
             doing: "settle the large bodies of",
-            name: log.storage.place(),
+            name: self.storage.place(),
             source,
-        })?;
+        })
+    }
+
+    /// Never writes where a torn frame was: some of its sectors might still arrive.
+    fn leave_torn(&self, verdict: Verdict) -> Result<(), OpenError> {
         #[cfg(ate_planted)]
         if crate::planted("write-on-in-a-torn-segment") {
-            return Ok(log);
+            return Ok(());
         }
-        if tail.verdict == Verdict::Torn {
-            // Never write where a torn frame was: some of its sectors might still arrive.
-            let mut writer = log.writer.as_ref().expect("made above").lock();
-            log.roll_after_tear(&mut writer)
-                .map_err(|error| match error {
-                    AppendError::DiskFull { .. } => OpenError::DiskFull {
-                        place: log.storage.place(),
-                    },
-                    other => OpenError::Io {
-                        doing: "begin a segment after",
-                        name,
-                        source: io::Error::other(other),
-                    },
-                })?;
+        if verdict != Verdict::Torn {
+            return Ok(());
         }
-        Ok(log)
+        let writer = self.writer.as_ref().expect("this is the writer's opening");
+        let mut writer = writer.lock();
+        let name = segment_name(writer.number);
+        let begun = self.roll_after_tear(&mut writer);
+        begun.map_err(|error| match error {
+            AppendError::DiskFull { .. } => OpenError::DiskFull {
+                place: self.storage.place(),
+            },
+            other => OpenError::Io {
+                doing: "begin a segment after",
+                name,
+                source: io::Error::other(other),
+            },
+        })
     }
 }
 

@@ -94,14 +94,9 @@ pub(super) fn judge(
                     large_end = large_end.max(stub.end());
                 }
                 if let Err((kind, flags)) = header.meaning() {
-                    return Err(ReadError::UnknownFrame {
-                        at: Location {
-                            file: number,
-                            offset: at,
-                        },
-                        kind,
-                        flags,
-                    });
+                    let (file, offset) = (number, at);
+                    let at = Location { file, offset };
+                    return Err(ReadError::UnknownFrame { at, kind, flags });
                 }
             }
             Step::Short => {

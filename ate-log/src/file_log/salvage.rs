@@ -2,7 +2,7 @@
 
 use super::{
     FileLog, LogOptions,
-    observe::published_log_id,
+    observe::{published_log_id, refuse_unfinished},
     open::segment_numbers,
     recovery::all_zero,
     segments::{Segments, read_header},
@@ -34,6 +34,7 @@ impl FileLog {
     /// # Cost
     /// Reads the whole log once.
     pub fn open_damaged(storage: Arc<dyn Storage>) -> Result<Self, OpenError> {
+        refuse_unfinished(&*storage)?;
         let numbers = segment_numbers(&*storage)?;
         if numbers.is_empty() {
             return Err(OpenError::NotFound {

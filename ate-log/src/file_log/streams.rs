@@ -5,7 +5,7 @@ use crate::{
     error::{Damage, ReadError},
     frame::Binding,
     location::{Location, StreamId},
-    segment::{SEGMENT_HEADER_BYTES, segment_name},
+    segment::segment_name,
     storage::StorageFile,
 };
 use parking_lot::Mutex;
@@ -13,8 +13,9 @@ use std::{collections::HashMap, sync::Arc};
 
 /// The frames of segments by stream: four bytes for each frame that was indexed.
 ///
-/// A segment is read through once, when the first stream in it is asked for; what was appended
-/// since is added at the next question.
+/// A segment is read through when a stream in it is asked for, from where the question begins: a
+/// chain that comes back from a snapshot costs what was written since. What was appended is added
+/// at the next question, what stands before at the first one that begins earlier.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     files: Mutex<HashMap<u32, Arc<Mutex<FileStreams>>>>,
@@ -22,7 +23,8 @@ pub(super) struct Streams {
 
 #[derive(Debug)]
 struct FileStreams {
-    /// Everything before is in `frames`.
+    /// All frames from here on, a frame's start, up to `indexed_to` are in `frames`.
+    indexed_from: u32,
     indexed_to: u32,
     frames: HashMap<StreamId, Vec<u32>>,
 }
@@ -48,22 +50,24 @@ impl Streams {
     ) -> Found {
         let index = {
             let mut files = self.files.lock();
-            Arc::clone(files.entry(number).or_insert_with(|| {
-                Arc::new(Mutex::new(FileStreams {
-                    indexed_to: SEGMENT_HEADER_BYTES,
-                    frames: HashMap::new(),
-                }))
-            }))
+            Arc::clone(
+                files
+                    .entry(number)
+                    .or_insert_with(|| Arc::new(Mutex::new(FileStreams::new(from)))),
+            )
         };
         let mut index = index.lock();
-        let failed = index.extend(file, binding, number, limit).err();
-        let offsets = index.frames.get(&stream).map_or(&[][..], Vec::as_slice);
-        let start = offsets.partition_point(|&at| at < from);
-        let end = offsets.partition_point(|&at| at < limit);
-        Found {
-            frames: offsets.get(start..end).unwrap_or_default().to_vec(),
-            failed,
+        if from < index.indexed_from {
+            *index = FileStreams::new(from);
         }
+        let failed = index.extend(&file, binding, number, limit).err();
+        if failed.is_some() && index.indexed_to < from {
+            // Damage before the place asked for is not this stream's affair.
+            let mut behind = FileStreams::new(from);
+            let failed = behind.extend(&file, binding, number, limit).err();
+            return behind.found(stream, from, limit, failed);
+        }
+        index.found(stream, from, limit, failed)
     }
 
     /// Forgets a segment that was sealed.
@@ -73,9 +77,28 @@ impl Streams {
 }
 
 impl FileStreams {
+    /// Nothing indexed yet, to begin at a frame's start.
+    fn new(from: u32) -> Self {
+        Self {
+            indexed_from: from,
+            indexed_to: from,
+            frames: HashMap::new(),
+        }
+    }
+
+    fn found(&self, stream: StreamId, from: u32, limit: u32, failed: Option<ReadError>) -> Found {
+        let offsets = self.frames.get(&stream).map_or(&[][..], Vec::as_slice);
+        let start = offsets.partition_point(|&at| at < from);
+        let end = offsets.partition_point(|&at| at < limit);
+        Found {
+            frames: offsets.get(start..end).unwrap_or_default().to_vec(),
+            failed,
+        }
+    }
+
     fn extend(
         &mut self,
-        file: Arc<dyn StorageFile>,
+        file: &Arc<dyn StorageFile>,
         binding: Binding,
         number: u32,
         limit: u32,
@@ -83,7 +106,13 @@ impl FileStreams {
         if self.indexed_to >= limit {
             return Ok(());
         }
-        let mut walker = Walker::new(file, binding, self.indexed_to, limit, Window::default());
+        let mut walker = Walker::new(
+            Arc::clone(file),
+            binding,
+            self.indexed_to,
+            limit,
+            Window::default(),
+        );
         loop {
             let corrupt = |offset, damage| ReadError::Corrupt {
                 at: Location {

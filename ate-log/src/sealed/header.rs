@@ -18,6 +18,8 @@ pub(super) const TRAILER_BYTES: u32 = 48;
 const _: () = assert!(8 + 4 + 4 + 16 + 2 + 2 + 4 + 4 * 4 + 4 + 4 == SEALED_HEADER_BYTES);
 // The same, with one number and 16 zeros.
 const _: () = assert!(8 + 4 + 4 + 16 + 2 + 2 + 4 + 4 + 16 + 4 == SEALED_HEADER_BYTES);
+/// Where both headers have the file version.
+const VERSION_AT: usize = 8 + 4 + 4 + 16 + 2 + 2;
 const _: () = assert!(4 * 4 + 4 * 4 + 4 + 4 + 4 + 4 == TRAILER_BYTES);
 
 /// What a heads file says about itself.
@@ -86,6 +88,29 @@ impl BodiesHeader {
         };
         fields().ok_or_else(|| corrupt(id))
     }
+}
+
+/// The header of a bodies file of `bytes` bytes.
+pub(crate) fn bodies_header(id: &PairId, bytes: u32) -> Vec<u8> {
+    BodiesHeader { id: *id, bytes }.encode()
+}
+
+/// Where the segment ended, as the header of the heads file of `id` says; `None` if it is damaged.
+pub(crate) fn heads_header(id: &PairId, bytes: &[u8]) -> Option<u32> {
+    HeadsHeader::decode(id, bytes).ok().map(|header| header.end)
+}
+
+/// The header of a file as it is in another version of it.
+pub(crate) fn at_version(
+    header: &[u8; SEALED_HEADER_BYTES as usize],
+    version: u32,
+) -> [u8; SEALED_HEADER_BYTES as usize] {
+    let mut bytes = *header;
+    bytes[VERSION_AT..VERSION_AT + 4].copy_from_slice(&version.to_le_bytes());
+    let end = bytes.len() - 4;
+    let crc = crc32c::crc32c(&bytes[..end]);
+    bytes[end..].copy_from_slice(&crc.to_le_bytes());
+    bytes
 }
 
 fn begin(magic: [u8; 8], id: &PairId) -> Vec<u8> {

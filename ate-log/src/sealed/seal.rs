@@ -23,6 +23,7 @@ pub(crate) struct SealPlan {
     log_id: [u8; 16],
     file: u32,
     groups: u16,
+    version: u32,
     ids: Vec<StreamId>,
     index_of: HashMap<StreamId, u32>,
     /// In logical order.
@@ -45,10 +46,18 @@ impl SealPlan {
             log_id,
             file,
             groups,
+            version: 1,
             ids: Vec::new(),
             index_of: HashMap::new(),
             frames: Vec::new(),
         }
+    }
+
+    /// Pairs of another version than the first.
+    #[must_use]
+    pub(crate) const fn at_version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
     }
 
     /// Adds the next frame of the segment, whose checksums the caller has checked. Marks may
@@ -80,7 +89,7 @@ impl SealPlan {
         Ok(())
     }
 
-    /// Writes the pairs, version 1 of each, and syncs them. `wal` is the segment, `end` where
+    /// Writes the pairs and syncs them. `wal` is the segment, `end` where
     /// it ends.
     ///
     /// The files have their names then, but those are not durable before the directory is
@@ -115,7 +124,7 @@ impl SealPlan {
                 file: self.file,
                 group,
                 groups: self.groups,
-                version: 1,
+                version: self.version,
             };
             let frames = self.frames_of_group(group);
             if frames.is_empty() {

@@ -125,3 +125,53 @@ fn damage_in_a_backup_is_named_and_makes_no_store() {
     place.good(&["backup", "copy"]);
     place.good(&["--dir", "new", "restore", "copy"]);
 }
+
+#[test]
+fn a_damaged_store_is_mended_from_its_backup() {
+    let place = Place::new();
+    import(&place, "shop", 300);
+    place.good(&["backup", "copy"]);
+    let exported = place.good(&["export", "shop"]);
+    let path = place.store().join("log-00000001.seg");
+    let mut bytes = std::fs::read(&path).expect("readable");
+    for part in [3, 5] {
+        let at = bytes.len() * part / 10;
+        bytes[at] ^= 1;
+    }
+    std::fs::write(&path, &bytes).expect("writable");
+    assert_eq!(place.ate(&["verify"]).code, 3);
+    let text = place.good(&["repair", "--from", "copy"]);
+    for says in [
+        "mended      log-00000001.seg",
+        "kept        damaged-log-00000001.seg",
+        "verified    shop to position",
+    ] {
+        assert!(text.contains(says), "`{says}` is not in {text}");
+    }
+    assert_eq!(place.good(&["export", "shop"]), exported);
+    place.good(&["put", "shop", "later", "1"]);
+    place.good(&["verify", "--deep"]);
+    let again = place.good(&["repair", "--from", "copy", "--discard"]);
+    assert!(again.contains("nothing was mended"), "{again}");
+    assert!(
+        again.contains("discarded   damaged-log-00000001.seg"),
+        "{again}"
+    );
+
+    // What was written after the backup is in no other copy.
+    let mut bytes = std::fs::read(&path).expect("readable");
+    let at = bytes.len() - 300;
+    bytes[at] ^= 1;
+    std::fs::write(&path, &bytes).expect("writable");
+    let ended = place.ate(&["repair", "--from", "copy"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(
+        ended.out.contains("missing     file log-00000001.seg"),
+        "{ended:?}"
+    );
+    assert!(ended.err.contains("still damaged"), "{ended:?}");
+    place.good(&["--dir", "stranger", "put", "shop", "x", "1"]);
+    place
+        .ate(&["--dir", "stranger", "repair", "--from", "copy"])
+        .failed(4, &["backup of another store"]);
+}

@@ -186,6 +186,16 @@ Every file is compared with its checksum, then every chain is proved from its fi
 directory becomes a store. It becomes another store than the original: both may write, and their commits are never mistaken
 for one another, but they are two histories from there on. A store that is there is never overwritten.")]
     Restore(Restore),
+    /// Mend a damaged store with another copy of it
+    #[command(after_help = "\
+Examples:
+  ate repair --from /mnt/disk/ate             a backup, or a directory that was copied
+  ate repair --from /mnt/disk/ate --discard   and remove the damaged files that were kept
+
+Takes what is damaged or missing here from the same place there, if it passes its checksums, then proves every chain with every
+body, and only then replaces files. The damaged ones are kept as damaged-NAME. What the copy does not have stays damaged, is
+listed, and is exit code 3. Erased content does not come back.")]
+    Repair(Repair),
     /// Show, save or restore the key pair that this store writes with
     #[command(after_help = "\
 Examples:
@@ -377,6 +387,16 @@ pub(crate) struct Backup {
     /// Copy the identity file too: whoever gets the backup can then read it, and write as you
     #[arg(long)]
     pub(crate) with_identity: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Repair {
+    /// Directory of the other copy: a backup, or a copied directory of this store
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    /// Remove the damaged files, if nothing is damaged any more
+    #[arg(long)]
+    pub(crate) discard: bool,
 }
 
 #[derive(Debug, Args)]

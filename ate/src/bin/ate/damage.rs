@@ -27,6 +27,10 @@ impl Damage {
             ate::Error::Chain(error) => of_chain(error),
             ate::Error::Log(error) => of_log(error),
             ate::Error::LogRead(error) => of_read(error),
+            ate::Error::Backup(ate::log::BackupError::Source(error)) => of_read(error),
+            ate::Error::Backup(ate::log::BackupError::SourceDamaged { found }) => {
+                found.first().map(|(at, _)| Self::at(*at))
+            }
             ate::Error::Read(ate::ReadError::Chain(error)) => match error {
                 ate::chain::ReadError::Damaged { at, .. } => Some(Self::at(*at)),
                 ate::chain::ReadError::Log(error) => of_read(error),

@@ -20,6 +20,7 @@ mod log;
 mod output;
 mod passphrase;
 mod progress;
+mod repair;
 mod salvage;
 mod store;
 mod upkeep;
@@ -78,6 +79,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Compact(args)) => upkeep::compact(&place, &args, &mut out),
         Some(Command::Scrub(args)) => upkeep::scrub(&place, &args, &mut out),
         Some(Command::Backup(args)) => backup::run(&place, &args, &mut out),
+        Some(Command::Repair(args)) => repair::run(&place, &args, &mut out),
         Some(Command::Restore(args)) => backup::restore(&place, &args, &mut out),
         Some(Command::Identity(args)) => identity::run(&place, args.command, &mut out),
         Some(Command::Info) => info::run(&place, &mut out),

@@ -124,10 +124,10 @@ fn move_horizon(chain: &Chain, args: &Compact) -> Result<(), Failure> {
         (None, None) => return Ok(()),
     };
     if asked > end {
-        return Err(Failure::new(
-            Code::Usage,
-            format!("the chain ends at position {end}"),
-        ));
+        return Err(
+            Failure::new(Code::Usage, format!("the chain ends at position {end}"))
+                .next("`ate log CHAIN` shows its positions"),
+        );
     }
     if asked > chain.horizon() {
         chain.set_horizon(asked).wait().map_err(fault)?;
