@@ -24,35 +24,8 @@ pub(super) fn back_up_and_restore(run: &mut Run) -> Outcome {
     let files = FileLog::open_reader(Arc::new(run.storage.process()))
         .map_err(|error| Stop::Store(error.into()))?;
     let shelf: Arc<dyn Storage> = Arc::new(run.shelf.clone());
-    eprintln!(
-        "source {:?}",
-        run.storage
-            .image()
-            .iter()
-            .map(|(n, b)| (n.clone(), b.len()))
-            .collect::<Vec<_>>()
-    );
-    eprintln!(
-        "shelf {:?}",
-        run.shelf
-            .image()
-            .iter()
-            .map(|(n, b)| (n.clone(), b.len()))
-            .collect::<Vec<_>>()
-    );
     files
         .backup(&shelf, &mut FullSpeed)
-        .inspect_err(|e| {
-            eprintln!("BACKUP {e:?}");
-            eprintln!(
-                "shelf {:?}",
-                run.shelf
-                    .image()
-                    .iter()
-                    .map(|(n, b)| (n.clone(), b.len()))
-                    .collect::<Vec<_>>()
-            );
-        })
         .map_err(|error| failed(&error))?;
     drop(files);
     run.tally.backups += 1;
@@ -83,14 +56,18 @@ fn put_back(run: &mut Run, shelf: &Arc<dyn Storage>) -> Outcome<Arc<dyn Storage>
         let to: Arc<dyn Storage> = Arc::new(disk.clone());
         let outcome = restore(shelf, &to, id, &mut FullSpeed).and_then(|whole| whole.finish());
         match outcome {
-            Ok(_) if !disk.is_cut() => return Ok(to),
+            Ok(_) if !disk.is_cut() => {
+                disk.cut_at(u64::MAX);
+                return Ok(to);
+            }
             Err(error) if !disk.is_cut() => return Err(failed(&error)),
             _ => {}
         }
         let seed = run.random.next();
         disk = LossyStorage::from_image(disk.image_after_cut(Loss::Random { seed }));
         let half: Arc<dyn Storage> = Arc::new(disk.clone());
-        if let Ok(store) = run.session.world.open(half) {
+        let half = run.session.world.builder(half).must_exist();
+        if let Ok(store) = half.open().wait() {
             // The very last step was done: it counts as whole.
             drop(store);
             return Ok(Arc::new(disk));
