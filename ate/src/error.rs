@@ -322,6 +322,9 @@ fn commit_kind(error: &CommitError) -> ErrorKind {
         },
         CommitError::NotDestroyed { source, .. } => match source {
             ate_chain::EraseError::Read(error) => chain_read_kind(error),
+            ate_chain::EraseError::Log(ate_log::AppendError::Poisoned { .. }) => {
+                ErrorKind::Poisoned
+            }
             _ => ErrorKind::Io,
         },
         CommitError::Read(error) => read_kind(error),

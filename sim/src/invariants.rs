@@ -123,6 +123,12 @@ pub static CAUSE: Invariant = in_the_run(
     "an error has a cause, and says of which kind it is",
     "ate::ErrorKind",
 );
+/// Backups are stores.
+pub static RESTORED: Invariant = in_the_run(
+    "restored",
+    "a backup that was put back shows what it was made of, and writes into lanes of its own",
+    "docs/format.md; a copied store must not reuse lane numbers",
+);
 /// Erased is gone.
 pub static DESTROYED: Invariant = in_the_run(
     "destroyed",
@@ -161,7 +167,7 @@ pub static HEALING: Invariant = in_the_run(
 );
 
 /// All of them.
-pub static ALL: [&Invariant; 16] = [
+pub static ALL: [&Invariant; 17] = [
     &DURABLE,
     &ATOMIC,
     &ORDERED,
@@ -173,6 +179,7 @@ pub static ALL: [&Invariant; 16] = [
     &NO_FALSE_DAMAGE,
     &CAUSE,
     &DESTROYED,
+    &RESTORED,
     &FULL,
     &POISONED,
     &DETECTED,

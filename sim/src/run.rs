@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ate::crypto::reproducible;
 use ate::log::{Loss, LossyStorage};
 use ate::prelude::*;
-use ate::{Error, ErrorKind};
+use ate::{CommitError, Error, ErrorKind};
 
 use crate::invariants::{self, Eyes, Salts, judge};
 use crate::oracle::Stop;
@@ -41,8 +41,12 @@ pub struct Run {
     pub reader: Option<Store>,
     /// What was done so far.
     pub tally: Tally,
+    /// Whether sealing or erasing has failed since the store was opened.
+    has_upkeep_failed: bool,
     /// Whether a process beside the writer may not have been told of its last commits.
     pub is_publication_late: bool,
+    /// Where backups go: another disk, on which nothing fails.
+    pub shelf: LossyStorage,
     /// What was to be erased: on the disk until that is done.
     pub doomed: Vec<Doomed>,
     /// Those that an answer has called destroyed.
@@ -138,6 +142,14 @@ pub fn run(seed: u64) -> Result<Finished, Failure> {
     }
 }
 
+/// Whether an error tells of sealing, compacting or destroying and not of a commit: commits go on after it, if the log does.
+const fn is_about_upkeep(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Close(_) | Error::Commit(CommitError::NotDestroyed { .. })
+    )
+}
+
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
@@ -156,7 +168,9 @@ impl Run {
             story: Vec::new(),
             reader: None,
             tally: Tally::default(),
+            has_upkeep_failed: false,
             is_publication_late: false,
+            shelf: LossyStorage::new(),
             doomed: Vec::new(),
             destroyed: BTreeSet::new(),
             salts: Salts::default(),
@@ -190,7 +204,11 @@ impl Run {
         if self.storage.disk().is_cut() {
             return self.power_comes_back();
         }
-        if !self.storage.has_failed() {
+        // Work beside commits that has failed is not begun again before the next opening.
+        let is_upkeep = is_about_upkeep(&error);
+        let is_known = is_upkeep && self.has_upkeep_failed && error.kind() == ErrorKind::Poisoned;
+        self.has_upkeep_failed |= is_upkeep;
+        if !self.storage.has_failed() && !is_known {
             return Err(invariants::CAUSE
                 .broken(format!("nothing has failed, but {error:?}"))
                 .into());
@@ -214,9 +232,9 @@ impl Run {
             return Ok(());
         }
         self.reads_go_on(&error)?;
-        // Sealing and erasing may end all writing as well.
-        let is_over = matches!(error.kind(), ErrorKind::Unknown | ErrorKind::Poisoned)
-            || !self.session.store().info().writer;
+        // Sealing and erasing may end all writing, or only themselves.
+        let is_over = !self.session.store().info().writer
+            || !is_upkeep && matches!(error.kind(), ErrorKind::Unknown | ErrorKind::Poisoned);
         if !is_over {
             if is_full(&error) {
                 self.tally.full += 1;
@@ -345,6 +363,7 @@ impl Run {
     fn look(&mut self) -> Outcome {
         // The judge's own calls are not to fail.
         self.is_publication_late = self.storage.has_failed();
+        self.has_upkeep_failed = false;
         self.storage.heal();
         let store = self.session.store().clone();
         judge(

@@ -9,6 +9,7 @@ use crate::run::Run;
 use crate::session::{Changes, Outcome};
 use crate::world::text;
 
+mod backup;
 mod beside;
 mod trouble;
 mod upkeep;
@@ -47,6 +48,7 @@ pub static OPERATIONS: &[Operation] = &[
     operation("erase a document", 5, upkeep::erase),
     operation("set a horizon and compact", 3, upkeep::compact),
     operation("check everything", 2, upkeep::scrub),
+    operation("back up and restore", 3, backup::back_up_and_restore),
     // Others who look.
     operation("a reader comes", 3, beside::open),
     operation("the reader looks", 6, beside::look),

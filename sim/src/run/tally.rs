@@ -31,6 +31,8 @@ pub struct Tally {
     pub erased: u64,
     /// Bytes that compactions gave back.
     pub reclaimed: u64,
+    /// Backups that were made and put back.
+    pub backups: u64,
     /// Salts that were compared.
     pub salts: u64,
 }
@@ -51,6 +53,7 @@ impl Tally {
         self.sealed += other.sealed;
         self.erased += other.erased;
         self.reclaimed += other.reclaimed;
+        self.backups += other.backups;
         self.salts += other.salts;
     }
 }
@@ -71,12 +74,13 @@ impl fmt::Display for Tally {
             sealed,
             erased,
             reclaimed,
+            backups,
             salts,
         } = self;
         write!(
             f,
             "{steps} steps, {commits} commits acknowledged, {cuts} power cuts, {kills} kills, {errors} errors ({unknown} unknown, {full} full), \
-             {judged} stores judged, {damaged} damaged copies, {readers} looks by readers, {sealed} segments sealed, {erased} documents erased, {reclaimed} bytes given back, {salts} salts"
+             {judged} stores judged, {damaged} damaged copies, {readers} looks by readers, {sealed} segments sealed, {erased} documents erased, {reclaimed} bytes given back, {backups} backups put back, {salts} salts"
         )
     }
 }
