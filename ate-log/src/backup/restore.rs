@@ -121,12 +121,6 @@ fn copy(
         place: view.place(),
         name: MANIFEST_NAME.into(),
     })?;
-    #[cfg(ate_planted)]
-    let store_id = if crate::planted("restore-as-the-same-store") {
-        manifest.store_id
-    } else {
-        store_id
-    };
     let next = Manifest {
         store_id,
         generation: manifest.generation + 1,
