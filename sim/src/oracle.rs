@@ -148,8 +148,9 @@ impl Oracle {
                 acknowledged: chain.position().0 as usize,
             };
             for position in 1..=known.acknowledged {
+                // What is not kept of the past is not known either.
                 known.states.push(State {
-                    content: content_at(&chain, position)?,
+                    content: past(&chain, position)?.shown,
                     root: chain.root_at(Position(position as u64)),
                     ..State::default()
                 });

@@ -177,6 +177,21 @@ const BUGS: &[Bug] = &[
         found_by: &[("lost_syncs", "no_cut_loses_what_was_acknowledged")],
     },
     Bug {
+        name: "name-sealed-files-before-their-sync",
+        found_by: &[("lost_syncs", "no_cut_loses_what_was_acknowledged")],
+    },
+    Bug {
+        name: "forget-the-name-of-the-manifest",
+        found_by: &[("lost_syncs", "no_cut_loses_what_was_acknowledged")],
+    },
+    Bug {
+        name: "replace-the-only-copy-unread",
+        found_by: &[(
+            "bad_reads",
+            "a_bit_that_turns_while_erasing_never_reaches_the_disk",
+        )],
+    },
+    Bug {
         name: "show-what-was-erased",
         found_by: &[(
             "erasure",

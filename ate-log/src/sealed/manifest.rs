@@ -264,6 +264,10 @@ impl Manifest {
             drop(storage.remove(&temporary));
         }
         written?;
+        #[cfg(ate_planted)]
+        if crate::planted("forget-the-name-of-the-manifest") {
+            return Ok(());
+        }
         storage.sync_dir().map_err(failed("sync the directory of"))
     }
 }

@@ -24,9 +24,12 @@ pub(super) fn back_up_and_restore(run: &mut Run) -> Outcome {
     let files = FileLog::open_reader(Arc::new(run.storage.process()))
         .map_err(|error| Stop::Store(error.into()))?;
     let shelf: Arc<dyn Storage> = Arc::new(run.shelf.clone());
-    files
-        .backup(&shelf, &mut FullSpeed)
-        .map_err(|error| failed(&error))?;
+    let is_late = run.is_publication_late || run.storage.has_failed();
+    match files.backup(&shelf, &mut FullSpeed) {
+        // The writer could not tell where its log ends, and what stood before is sealed by now.
+        Err(BackupError::Vanished { .. }) if is_late => return Ok(()),
+        done => done.map_err(|error| failed(&error))?,
+    };
     drop(files);
     run.tally.backups += 1;
     let restored = put_back(run, &shelf)?;
@@ -34,7 +37,6 @@ pub(super) fn back_up_and_restore(run: &mut Run) -> Outcome {
     let store = world
         .open(restored)
         .map_err(|error| broken(format!("{error:?}")))?;
-    let is_late = run.is_publication_late || run.storage.has_failed();
     judge(
         &store,
         &run.session.oracle,
