@@ -68,7 +68,7 @@ impl FileLog {
             previous: Location::default(),
             large_end: Location::default(),
         };
-        let size = options.segment_bytes(1);
+        let size = options.segment_bytes(None);
         let made = draft::draft(&*storage, 1, size, size)
             .and_then(|draft| Ok((draft::establish(&*storage, &draft, &header)?, draft.size)));
         let (file, size) = made.map_err(|error| match error {
@@ -100,6 +100,7 @@ impl FileLog {
             file,
             number: 1,
             end: SEGMENT_HEADER_BYTES,
+            planned: size,
             size,
             zeroed: SEGMENT_HEADER_BYTES,
             marked: false,
@@ -161,6 +162,7 @@ impl FileLog {
             file,
             number,
             end: tail.end,
+            planned: options.segment_bytes(segments.sealed(number - 1)),
             size,
             zeroed: tail.end,
             marked: tail.verdict == Verdict::Closed,

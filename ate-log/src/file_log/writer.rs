@@ -31,6 +31,8 @@ pub(super) struct Writer {
     pub(super) file: Arc<dyn StorageFile>,
     pub(super) number: u32,
     pub(super) end: u32,
+    /// The size up to which it grows, unless one group needs more.
+    pub(super) planned: u32,
     /// The length of the file, all of it with space on the disk.
     pub(super) size: u32,
     /// Up to here the file is filled with frames or written zeros.
@@ -42,9 +44,11 @@ pub(super) struct Writer {
 }
 
 impl LogOptions {
-    /// The size that segment `number` gets unless its first frames need more.
-    pub(super) fn segment_bytes(&self, number: u32) -> u32 {
-        let doubled = u64::from(self.segment_bytes_min) << (number - 1).min(31);
+    /// The size that a segment gets unless its first frames need more: twice what the one before
+    /// held, in powers of two.
+    pub(super) fn segment_bytes(&self, previous_end: Option<u32>) -> u32 {
+        let held = previous_end.map_or(0, |end| u64::from(end).next_power_of_two());
+        let doubled = (2 * held).max(self.segment_bytes_min.into());
         let max = self.segment_bytes_max.min(SEGMENT_BYTES_MAX);
         // A segment that holds no frame would never be left.
         doubled
@@ -180,7 +184,7 @@ impl FileLog {
     fn make_room(&self, writer: &mut Writer, total: u32) -> Result<(), AppendError> {
         let need = writer.end.saturating_add(total).saturating_add(MARK_BYTES);
         if need > writer.size {
-            let planned = self.options.segment_bytes(writer.number);
+            let planned = writer.planned;
             let empty = writer.end == SEGMENT_HEADER_BYTES;
             if need <= planned || empty {
                 let name = segment_name(writer.number);
@@ -229,7 +233,7 @@ impl FileLog {
 
     /// Seals the newest segment and begins the next, of its planned size or with space for `total` bytes if they are more.
     pub(super) fn roll(&self, writer: &mut Writer, total: u32) -> Result<(), AppendError> {
-        let planned = self.options.segment_bytes(writer.number.saturating_add(1));
+        let planned = self.options.segment_bytes(Some(writer.end));
         self.roll_to(writer, total, planned)
     }
 
@@ -284,6 +288,7 @@ impl FileLog {
         };
         writer.file = file;
         writer.number = number;
+        writer.planned = self.options.segment_bytes(Some(sealed.offset));
         writer.end = start.offset;
         writer.size = draft.size;
         writer.zeroed = start.offset;

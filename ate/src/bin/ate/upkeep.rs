@@ -91,7 +91,7 @@ pub(crate) fn compact(place: &Place, args: &Compact, out: &mut Output) -> Result
                 "{}: horizon {}, {} dropped or gone before, {} kept in files not worth it, {} written anew, {} returned",
                 shown.chain,
                 shown.horizon,
-                plural(shown.dropped, "body"),
+                plural(shown.dropped, "content"),
                 shown.kept,
                 plural(shown.files_rewritten, "file"),
                 Bytes(shown.bytes_returned),
@@ -100,12 +100,14 @@ pub(crate) fn compact(place: &Place, args: &Compact, out: &mut Output) -> Result
     }
     seal(&store, &mut pace)?;
     drop(pace);
+    // Closing gives back what was reserved ahead.
+    store.close().wait().map_err(fault)?;
     say(format_args!(
         "on disk: {} before, {} now",
         Bytes(before),
         Bytes(store.info().disk_bytes)
     ));
-    store.close().wait().map_err(fault)
+    Ok(())
 }
 
 fn seal(store: &Store, pace: &mut Paced) -> Result<(), Failure> {
