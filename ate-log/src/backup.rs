@@ -46,6 +46,8 @@ mod destination;
 mod error;
 mod large;
 mod restore;
+mod settle;
+mod taking;
 mod view;
 
 use crate::{

@@ -36,10 +36,9 @@ use std::{io, ops::ControlFlow};
 pub(crate) use header::{at_version, bodies_header, heads_header};
 pub(crate) use index::{Index, Located, Place, SealedFrame};
 pub(crate) use manifest::{GroupFiles, MANIFEST_NAME, Manifest, Set};
-pub(crate) use names::{PairFile, PairId};
-#[cfg(test)]
-pub(crate) use names::{bodies_name, heads_name};
-pub(crate) use names::{group_of, is_sealed_leftover, new_name, sealed_file};
+pub(crate) use names::{
+    PairFile, PairId, bodies_name, group_of, heads_name, is_sealed_leftover, new_name, sealed_file,
+};
 pub(crate) use pair::SealedPair;
 pub(crate) use rewrite::{Removal, rewrite};
 pub(crate) use seal::SealPlan;

@@ -409,8 +409,7 @@ fn a_damaged_log_does_not_replace_a_good_backup() {
     let mut image = story.storage.image();
     let newest = image
         .keys()
-        .filter(|name| name.starts_with("log-"))
-        .next_back()
+        .rfind(|name| name.starts_with("log-"))
         .expect("there")
         .clone();
     let changed: Vec<String> = image

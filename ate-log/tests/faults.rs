@@ -249,7 +249,8 @@ fn a_full_disk_is_a_clear_error_and_the_log_goes_on() {
 #[test]
 fn a_read_only_disk_refuses_a_writer_with_its_reason() {
     let storage = FaultyStorage::new(Arc::new(LossyStorage::new()));
-    storage.fail_from(2, Fault::ReadOnly);
+    // Making the directory and two looks into it come first.
+    storage.fail_from(4, Fault::ReadOnly);
     let error = FileLog::open(Arc::new(storage), SMALL).unwrap_err();
     let OpenError::Io {
         doing: "lock",

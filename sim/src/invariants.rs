@@ -21,6 +21,9 @@ mod shared;
 
 pub use salts::Salts;
 
+/// Looks at what there is; the promise broken, if it is.
+type Check = fn(&Sight<'_>) -> Result<(), Miss>;
+
 /// One promise.
 #[derive(Debug)]
 pub struct Invariant {
@@ -30,14 +33,14 @@ pub struct Invariant {
     pub says: &'static str,
     /// Who promises it.
     pub source: &'static str,
-    check: Option<fn(&Sight<'_>) -> Result<(), Miss>>,
+    check: Option<Check>,
 }
 
 const fn looked_at(
     name: &'static str,
     says: &'static str,
     source: &'static str,
-    check: fn(&Sight<'_>) -> Result<(), Miss>,
+    check: Check,
 ) -> Invariant {
     Invariant {
         name,

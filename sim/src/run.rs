@@ -124,7 +124,7 @@ pub fn run(seed: u64) -> Result<Finished, Failure> {
     match what {
         None => Ok(Finished {
             trace: run.storage.trace(),
-            tally: run.tally.clone(),
+            tally: run.tally,
         }),
         Some(what) => {
             let calls = run.storage.last_calls();

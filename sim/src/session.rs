@@ -238,7 +238,7 @@ fn not_found(name: &str) -> Error {
 
 fn find_account(chain: &Chain, email: &str) -> Outcome<(Key<Account>, Account)> {
     for key in accounts(chain)? {
-        let account = chain.get(&key).wait()?;
+        let account = chain.get(key).wait()?;
         if account.email == email {
             return Ok((key, Account::clone(&account)));
         }

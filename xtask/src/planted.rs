@@ -206,7 +206,7 @@ const BUGS: &[Bug] = &[
         )],
     },
     Bug {
-        name: "restore-as-the-same-store",
+        name: "reuse-lanes-after-restore",
         found_by: &[(
             "restoring",
             "a_restored_store_and_its_original_never_use_the_same_place_in_a_lane",

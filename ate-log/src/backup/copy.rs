@@ -12,6 +12,9 @@ const PIECE_BYTES: u64 = 256 << 10;
 /// What is zero as a whole is not written: files keep their holes.
 pub(super) const BLOCK_BYTES: usize = 4096;
 
+/// Gets each piece of a file with its place.
+pub(super) type Each<'a> = dyn FnMut(u64, &[u8]) -> Result<(), BackupError> + 'a;
+
 /// Reads a range of a file in order.
 ///
 /// # Errors
@@ -21,7 +24,7 @@ pub(super) fn pieces(
     name: &str,
     range: Range<u64>,
     pace: &mut dyn Pace,
-    each: &mut dyn FnMut(u64, &[u8]) -> Result<(), BackupError>,
+    each: &mut Each<'_>,
 ) -> Result<(), BackupError> {
     let mut buffer = vec![0; (range.end - range.start).min(PIECE_BYTES) as usize];
     let mut at = range.start;

@@ -4,7 +4,7 @@ use super::{
     BackupError,
     catalog::{BACKUP_FILE, is_copied, is_staged},
     copy::Filling,
-    destination::list,
+    settle::list,
     view::View,
 };
 use crate::{
@@ -72,51 +72,7 @@ pub fn restore(
         other => BackupError::Source(other.into()),
     })?;
     begin(&**to, &names, is_unfinished)?;
-    let mut manifest = None;
-    for listed in &view.catalog().files {
-        let name = &listed.name;
-        let damaged = || BackupError::Damaged {
-            place: from.place(),
-            name: name.clone(),
-        };
-        let file = match view.open(name, Access::Read) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged()),
-            Err(source) => return Err(BackupError::io("open", name, source)),
-        };
-        if name == MANIFEST_NAME {
-            manifest = Some(Manifest::load(&view)?.ok_or_else(damaged)?);
-            continue;
-        }
-        let mut filling = Filling::create(&**to, name)?;
-        filling.up_to(&*file, name, listed.bytes, pace)?;
-        if filling.finish()? != listed.crc {
-            return Err(damaged());
-        }
-    }
-    let manifest = manifest.ok_or_else(|| BackupError::Damaged {
-        place: from.place(),
-        name: MANIFEST_NAME.into(),
-    })?;
-    #[cfg(ate_planted)]
-    let store_id = if crate::planted("restore-as-the-same-store") {
-        manifest.store_id
-    } else {
-        store_id
-    };
-    let next = Manifest {
-        store_id,
-        generation: manifest.generation + 1,
-        ..manifest
-    };
-    next.store(&**to).map_err(|error| match error {
-        SealError::Io {
-            doing,
-            name,
-            source,
-        } => BackupError::io(doing, &name, source),
-        other => BackupError::io("write", MANIFEST_NAME, io::Error::other(other)),
-    })?;
+    copy(&view, &**to, store_id, pace)?;
     let end = view.catalog().end;
     // For the reader below; whoever comes before the restore is finished is refused anyway.
     let published = lock.publish(&publication(view.catalog().log_id, end));
@@ -129,6 +85,54 @@ pub fn restore(
             bytes: view.catalog().bytes(),
             end,
         },
+    })
+}
+
+/// Copies all files, the manifest last.
+fn copy(
+    view: &View,
+    to: &dyn Storage,
+    store_id: [u8; 16],
+    pace: &mut dyn Pace,
+) -> Result<(), BackupError> {
+    let mut manifest = None;
+    for listed in &view.catalog().files {
+        let name = &listed.name;
+        let damaged = || BackupError::Damaged {
+            place: view.place(),
+            name: name.clone(),
+        };
+        let file = match view.open(name, Access::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged()),
+            Err(source) => return Err(BackupError::io("open", name, source)),
+        };
+        if name == MANIFEST_NAME {
+            manifest = Some(Manifest::load(view)?.ok_or_else(damaged)?);
+            continue;
+        }
+        let mut filling = Filling::create(to, name)?;
+        filling.up_to(&*file, name, listed.bytes, pace)?;
+        if filling.finish()? != listed.crc {
+            return Err(damaged());
+        }
+    }
+    let manifest = manifest.ok_or_else(|| BackupError::Damaged {
+        place: view.place(),
+        name: MANIFEST_NAME.into(),
+    })?;
+    let next = Manifest {
+        store_id,
+        generation: manifest.generation + 1,
+        ..manifest
+    };
+    next.store(to).map_err(|error| match error {
+        SealError::Io {
+            doing,
+            name,
+            source,
+        } => BackupError::io(doing, &name, source),
+        other => BackupError::io("write", MANIFEST_NAME, io::Error::other(other)),
     })
 }
 

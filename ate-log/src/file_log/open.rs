@@ -12,11 +12,14 @@ use crate::{
     error::{AppendError, Damage, OpenError},
     frame::Binding,
     location::Location,
-    sealed::{Manifest, is_sealed_leftover, sealed_file},
-    segment::{SEGMENT_HEADER_BYTES, SegmentHeader, is_leftover, segment_name, segment_number},
+    sealed::{Manifest, bodies_name, heads_name, is_sealed_leftover, sealed_file},
+    segment::{
+        SEGMENT_HEADER_BYTES, SegmentHeader, is_leftover, large_number, segment_name,
+        segment_number,
+    },
     storage::{Access, Storage, StorageFile, StorageLock, write_full},
 };
-use std::{io, sync::Arc};
+use std::{collections::HashSet, io, sync::Arc};
 
 impl FileLog {
     /// Opens a log for writing, or makes it.
@@ -39,11 +42,13 @@ impl FileLog {
         let lock = draft::acquire(&*storage)?;
         let manifest = Manifest::load(&*storage)?;
         let names = storage.list().map_err(failed("list"))?;
-        remove_leftovers(&*storage, &names, manifest.as_ref())?;
-        let numbers = segment_numbers(&*storage)?;
-        let log = match manifest {
-            None if numbers.is_empty() => Self::make(storage, options, lock)?,
-            manifest => Self::recover(storage, options, lock, &numbers, manifest)?,
+        let has_segments = names.iter().any(|name| segment_number(name).is_some());
+        let has_others = manifest.is_some() || names.iter().any(|name| is_lasting(name));
+        let log = if has_segments || has_others {
+            Self::recover(storage, options, lock, &names, manifest)?
+        } else {
+            remove_leftovers(&*storage, &names, None)?;
+            Self::make(storage, options, lock)?
         };
         log.publish();
         log.keep_reserve();
@@ -117,10 +122,14 @@ impl FileLog {
         storage: Arc<dyn Storage>,
         options: LogOptions,
         lock: Box<dyn StorageLock>,
-        numbers: &[u32],
+        names: &[String],
         manifest: Option<Manifest>,
     ) -> Result<Self, OpenError> {
-        let segments = Segments::load(&storage, numbers, manifest.as_ref())?;
+        let segments = Segments::load(&storage, &numbers_of(names), manifest.as_ref())?;
+        check_named(names, manifest.as_ref())?;
+        // Not before all that counts was found: what looks left over beside a lost or older
+        // manifest may be all there is.
+        remove_leftovers(&*storage, names, manifest.as_ref())?;
         let manifest = manifest.unwrap_or_else(|| segments.unsealed(options.groups));
         check_sealed_sizes(&*storage, &segments, &manifest)?;
         let number = segments.newest();
@@ -246,6 +255,35 @@ fn remove_leftovers(
     Ok(())
 }
 
+/// Whether a file of this name outlives the segment that it was made from.
+fn is_lasting(name: &str) -> bool {
+    sealed_file(name).is_some() || large_number(name).is_some()
+}
+
+/// Every sealed file that the manifest names is there.
+fn check_named(names: &[String], manifest: Option<&Manifest>) -> Result<(), OpenError> {
+    let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let sets = manifest.iter().flat_map(|manifest| &manifest.sets);
+    for set in sets {
+        for files in &set.groups {
+            let heads = heads_name(set.file, files.group, files.version);
+            let bodies = bodies_name(set.file, files.group, files.version);
+            let is_whole =
+                names.contains(&*heads) && (files.bodies_bytes == 0 || names.contains(&*bodies));
+            if !is_whole {
+                return Err(OpenError::Corrupt {
+                    at: Location {
+                        file: set.file,
+                        offset: 0,
+                    },
+                    damage: Damage::SealedMissing,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// No segment is shorter than the one after it says.
 fn check_sealed_sizes(
     storage: &dyn Storage,
@@ -360,12 +398,16 @@ pub(super) fn segment_numbers(storage: &dyn Storage) -> Result<Vec<u32>, OpenErr
     let names = storage
         .list()
         .map_err(|source| place_error(storage, "list", source))?;
+    Ok(numbers_of(&names))
+}
+
+fn numbers_of(names: &[String]) -> Vec<u32> {
     let mut numbers: Vec<u32> = names
         .iter()
         .filter_map(|name| segment_number(name))
         .collect();
     numbers.sort_unstable();
-    Ok(numbers)
+    numbers
 }
 
 fn place_error(storage: &dyn Storage, doing: &'static str, source: io::Error) -> OpenError {

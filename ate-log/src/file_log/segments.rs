@@ -38,7 +38,7 @@ struct Slot {
 }
 
 impl Segments {
-    /// Reads the headers of all segments that exist; `numbers` is ascending and not empty. Those
+    /// Reads the headers of all segments that exist; `numbers` is ascending. Those
     /// that the manifest names are sealed, and not looked for.
     ///
     /// # Errors
@@ -48,7 +48,11 @@ impl Segments {
         numbers: &[u32],
         manifest: Option<&Manifest>,
     ) -> Result<Self, OpenError> {
-        let newest = *numbers.last().expect("the caller found a segment");
+        let Some(&newest) = numbers.last() else {
+            // There is something of a log, and no log: the newest segment is never sealed.
+            let sealed = manifest.map_or(1, |manifest| manifest.first + manifest.sets.len() as u32);
+            return Err(missing(sealed));
+        };
         let (header, _) = read_header(&**storage, newest)?;
         let segments = Self {
             storage: Arc::clone(storage),

@@ -46,7 +46,10 @@ fn what_was_replaced_before_the_horizon_goes_and_what_is_current_stays() {
     let again = json_lines(&place.good(&["compact", "--json"]));
     assert_eq!(again[0]["bytes_returned"], 0, "{again:?}");
     let old = place.ate(&["get", "shop", "7", "--at", "3"]);
-    assert!(old.code != 0 && old.err.contains("horizon"), "{old:?}");
+    assert!(
+        old.code != 0 && old.err.contains("superseded before position"),
+        "{old:?}"
+    );
     place
         .ate(&["compact", "--older-than", "soon"])
         .failed(2, &["is not a number followed by"]);

@@ -112,19 +112,7 @@ impl Work<'_> {
         let here = open(&self.overlay, number)?;
         let there = open(&*other.storage, number)?.filter(|_| !other.log.tier.has(number));
         let frames = other.frames_in(number)?;
-        let is_newest = our_end.is_none_or(|end| number >= end.file);
-        let mut limit = other.end_of(number).unwrap_or(0);
-        if let Some(sealed) = ours.and_then(|ours| ours.segments.sealed(number)) {
-            limit = if is_newest { limit.max(sealed) } else { sealed };
-        } else if let (Some(end), Some(here)) = (our_end.filter(|end| end.file == number), &here) {
-            limit = limit.max(end.offset);
-            // Never cut off what may be a frame that nobody has whole.
-            if ours.is_some_and(|ours| ours.damage().iter().any(|range| range.at >= end)) {
-                let length = here.length();
-                let length = length.map_err(|source| BackupError::io("measure", &name, source))?;
-                limit = limit.max(u32::try_from(length).unwrap_or(u32::MAX));
-            }
-        }
+        let limit = self.limit(number, ours, our_end, here.as_ref())?;
         if limit < SEGMENT_HEADER_BYTES {
             return Ok(());
         }
@@ -175,6 +163,31 @@ impl Work<'_> {
         file.sync_all().map_err(failed("sync"))?;
         self.take(&name, taken);
         Ok(())
+    }
+
+    /// Up to where there are frames of a segment, or may be.
+    fn limit(
+        &self,
+        number: u32,
+        ours: Option<&FileLog>,
+        our_end: Option<Location>,
+        here: Option<&Arc<dyn StorageFile>>,
+    ) -> Result<u32, BackupError> {
+        let is_newest = our_end.is_none_or(|end| number >= end.file);
+        let mut limit = self.other.end_of(number).unwrap_or(0);
+        if let Some(sealed) = ours.and_then(|ours| ours.segments.sealed(number)) {
+            limit = if is_newest { limit.max(sealed) } else { sealed };
+        } else if let (Some(end), Some(here)) = (our_end.filter(|end| end.file == number), here) {
+            limit = limit.max(end.offset);
+            // Never cut off what may be a frame that nobody has whole.
+            if ours.is_some_and(|ours| ours.damage().iter().any(|range| range.at >= end)) {
+                let length = here.length();
+                let length = length
+                    .map_err(|source| BackupError::io("measure", &segment_name(number), source))?;
+                limit = limit.max(u32::try_from(length).unwrap_or(u32::MAX));
+            }
+        }
+        Ok(limit)
     }
 
     /// The header of a segment of which this copy has none.

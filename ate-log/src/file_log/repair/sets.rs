@@ -11,14 +11,16 @@ use crate::{
     frame::Binding,
     location::Location,
     sealed::{
-        GroupFiles, MANIFEST_NAME, Manifest, PairId, Place, SealError, SealPlan, SealedPair, Set,
-        at_version, bodies_header,
+        GroupFiles, Index, MANIFEST_NAME, Manifest, PairId, Place, SealError, SealPlan, SealedPair,
+        Set, at_version, bodies_header,
     },
     segment::{SEGMENT_HEADER_BYTES, segment_name},
-    storage::{Access, Storage, read_full, write_full},
+    storage::{Access, Storage, StorageFile, read_full, write_full},
 };
 use std::{collections::BTreeSet, io, sync::Arc};
 
+/// Files that are being mended, with their names.
+type Copies = Vec<(String, Arc<dyn StorageFile>)>;
 /// What is damaged in a pair: places of frames, 0 for the pair as a whole.
 type Found = BTreeSet<u32>;
 
@@ -128,6 +130,36 @@ impl Work<'_> {
         let Some(index) = pair.ok().and_then(|pair| pair.load_index().ok()) else {
             return Ok(false);
         };
+        let copies = self.copies(&storage, id, files)?;
+        let whole = found.contains(&0);
+        let taken = self.frames(id, &index, &copies, |at| whole || found.contains(&at))?;
+        self.did(taken)?;
+        for (name, copy) in &copies {
+            let synced = copy.sync_all();
+            synced.map_err(|source| BackupError::io("sync", name, source))?;
+            self.overlay.put(name);
+        }
+        let left = self.found_in(id, set.end, files)?;
+        let is_better =
+            left.len() < found.len() && left.is_subset(found) || whole && !left.contains(&0);
+        for (name, _) in copies {
+            if is_better {
+                self.take(&name, taken);
+            } else {
+                self.overlay.take_back(&name);
+                drop(self.storage.remove(&format!("{NEW}{name}")));
+            }
+        }
+        Ok(is_better)
+    }
+
+    /// The files of a pair, to be mended: name and file, heads first.
+    fn copies(
+        &self,
+        storage: &Arc<dyn Storage>,
+        id: &PairId,
+        files: &GroupFiles,
+    ) -> Result<Copies, BackupError> {
         let names = [
             Some((id.heads_name(), files.heads_bytes)),
             (files.bodies_bytes > 0).then(|| (id.bodies_name(), files.bodies_bytes)),
@@ -154,10 +186,20 @@ impl Work<'_> {
                 file.map_err(|source| BackupError::io("open", &new, source))?,
             ));
         }
-        let whole = found.contains(&0);
+        Ok(copies)
+    }
+
+    /// Writes the frames that are wanted, as the other copy has them; how many bytes.
+    fn frames(
+        &self,
+        id: &PairId,
+        index: &Index,
+        copies: &Copies,
+        is_wanted: impl Fn(u32) -> bool,
+    ) -> Result<u64, BackupError> {
         let mut taken = 0;
         for frame in index.frames_from(0) {
-            if !whole && !found.contains(&frame.offset) {
+            if !is_wanted(frame.offset) {
                 continue;
             }
             let mut at = frame.offset;
@@ -186,24 +228,7 @@ impl Work<'_> {
                 at += bytes;
             }
         }
-        self.did(taken)?;
-        for (name, copy) in &copies {
-            let synced = copy.sync_all();
-            synced.map_err(|source| BackupError::io("sync", name, source))?;
-            self.overlay.put(name);
-        }
-        let left = self.found_in(id, set.end, files)?;
-        let is_better =
-            left.len() < found.len() && left.is_subset(found) || whole && !left.contains(&0);
-        for (name, _) in copies {
-            if is_better {
-                self.take(&name, taken);
-            } else {
-                self.overlay.take_back(&name);
-                drop(self.storage.remove(&format!("{NEW}{name}")));
-            }
-        }
-        Ok(is_better)
+        Ok(taken)
     }
 
     /// Takes the other copy's files of another version, as a version of their own.

@@ -173,8 +173,8 @@ Examples:
 
 The copy ends where the store was durable when the command began. What is new in it is read back and checked before it
 counts; an interrupted backup leaves the earlier one. What was erased since goes from the copy too. A backup is not opened
-for writing; `ate --dir /mnt/disk/ate verify` proves it where it is. The identity is NOT copied unless you say so: keep it,
-or its 24 words, in another place, or nobody can read the backup.")]
+for writing; with the identity beside it, `ate --dir /mnt/disk/ate verify` proves it where it is. The identity is NOT copied
+unless you say so: keep it, or its 24 words, in another place, or nobody can read the backup.")]
     Backup(Backup),
     /// Put a backup back, in a directory without a store, and prove all of it
     #[command(after_help = "\

@@ -23,18 +23,31 @@ struct Copied {
     root: Option<String>,
 }
 
+/// A backup that was made.
+#[derive(Serialize)]
+struct Made {
+    backup: String,
+    files_copied: u64,
+    files_kept: u64,
+    bytes_copied: u64,
+    bytes: u64,
+    end: String,
+    identity: bool,
+    chains: Vec<Copied>,
+}
+
+/// A store that was restored.
+#[derive(Serialize)]
+struct Restored {
+    restored: String,
+    files: u64,
+    bytes: u64,
+    end: String,
+    identity: bool,
+    chains: Vec<Copied>,
+}
+
 pub(crate) fn run(place: &Place, args: &Backup, out: &mut Output) -> Result<(), Failure> {
-    #[derive(Serialize)]
-    struct Shown {
-        backup: String,
-        files_copied: u64,
-        files_kept: u64,
-        bytes_copied: u64,
-        bytes: u64,
-        end: String,
-        identity: bool,
-        chains: Vec<Copied>,
-    }
     place.check_directory()?;
     interrupt::listen_to("ending before the backup is complete; the earlier one stays");
     let to = args.dest.display();
@@ -54,7 +67,7 @@ pub(crate) fn run(place: &Place, args: &Backup, out: &mut Output) -> Result<(), 
         copied
             .map_err(|error| fault(error).during("the store was copied, its identity was not"))?;
     }
-    let shown = Shown {
+    let shown = Made {
         backup: to.to_string(),
         files_copied: done.copied.files_copied,
         files_kept: done.copied.files_kept,
@@ -73,27 +86,7 @@ pub(crate) fn run(place: &Place, args: &Backup, out: &mut Output) -> Result<(), 
             })
             .collect(),
     };
-    if out.is_json() {
-        out.object(&shown)?;
-    } else {
-        out.line(format_args!(
-            "{to}: a backup to {}, {}",
-            shown.end,
-            Bytes(shown.bytes)
-        ))?;
-        out.line(format_args!(
-            "  copied      {}, {}\n  kept        {} from the backup before",
-            plural(shown.files_copied, "file"),
-            Bytes(shown.bytes_copied),
-            plural(shown.files_kept, "file"),
-        ))?;
-        for chain in &shown.chains {
-            out.line(format_args!(
-                "  {:<11} to position {}",
-                chain.chain, chain.position
-            ))?;
-        }
-    }
+    show_made(&shown, out)?;
     if !args.with_identity {
         say(format_args!(
             "the identity is NOT in the backup: without {} or its 24 words nobody can read it\n  \
@@ -105,15 +98,6 @@ pub(crate) fn run(place: &Place, args: &Backup, out: &mut Output) -> Result<(), 
 }
 
 pub(crate) fn restore(place: &Place, args: &Restore, out: &mut Output) -> Result<(), Failure> {
-    #[derive(Serialize)]
-    struct Shown {
-        restored: String,
-        files: u64,
-        bytes: u64,
-        end: String,
-        identity: bool,
-        chains: Vec<Copied>,
-    }
     place.check_directory()?;
     // Before hours of copying: a file that is none would be found at the end.
     let identity = args.identity.clone().map(Keystore::at);
@@ -144,7 +128,7 @@ pub(crate) fn restore(place: &Place, args: &Restore, out: &mut Output) -> Result
             fault(error).during("the store was restored, the identity was not put there")
         })?;
     }
-    let shown = Shown {
+    let shown = Restored {
         restored: to.clone(),
         files: done.copied.files,
         bytes: done.copied.bytes,
@@ -161,25 +145,55 @@ pub(crate) fn restore(place: &Place, args: &Restore, out: &mut Output) -> Result
             })
             .collect(),
     };
-    if out.is_json() {
-        out.object(&shown)?;
-    } else {
-        out.line(format_args!(
-            "{to}: restored to {}, {} in {}, every chain and every body verified",
-            shown.end,
-            Bytes(shown.bytes),
-            plural(shown.files, "file"),
-        ))?;
-        for chain in &shown.chains {
-            let root = chain.root.as_deref().unwrap_or_default();
-            out.line(format_args!(
-                "  {:<11} to position {}, root {root}",
-                chain.chain, chain.position
-            ))?;
-        }
-    }
+    show_restored(&shown, out)?;
     if !shown.identity {
         tell_missing_identity(place, &args.source);
+    }
+    Ok(())
+}
+
+fn show_made(shown: &Made, out: &mut Output) -> Result<(), Failure> {
+    if out.is_json() {
+        return out.object(shown);
+    }
+    out.line(format_args!(
+        "{}: a backup to {}, {}",
+        shown.backup,
+        shown.end,
+        Bytes(shown.bytes)
+    ))?;
+    out.line(format_args!(
+        "  copied      {}, {}\n  kept        {} from the backup before",
+        plural(shown.files_copied, "file"),
+        Bytes(shown.bytes_copied),
+        plural(shown.files_kept, "file"),
+    ))?;
+    for chain in &shown.chains {
+        out.line(format_args!(
+            "  {:<11} to position {}",
+            chain.chain, chain.position
+        ))?;
+    }
+    Ok(())
+}
+
+fn show_restored(shown: &Restored, out: &mut Output) -> Result<(), Failure> {
+    if out.is_json() {
+        return out.object(shown);
+    }
+    out.line(format_args!(
+        "{}: restored to {}, {} in {}, every chain and every body verified",
+        shown.restored,
+        shown.end,
+        Bytes(shown.bytes),
+        plural(shown.files, "file"),
+    ))?;
+    for chain in &shown.chains {
+        let root = chain.root.as_deref().unwrap_or_default();
+        out.line(format_args!(
+            "  {:<11} to position {}, root {root}",
+            chain.chain, chain.position
+        ))?;
     }
     Ok(())
 }
