@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ate_crypto::{Hash, KeyId, Part, Signature, Who};
-use ate_log::{Cursor, Frame, FrameKind, Location, Log, PartBytes, Placed, Scan};
+use ate_log::{Cursor, Damage, Frame, FrameKind, Location, Log, PartBytes, Placed, Scan};
 
 use crate::commit::{Commit, MissingPart, PART_CONTENTS, PART_HEADS, PART_METAS, Stored, Verified};
 use crate::committer::{Committer, apply};
@@ -134,6 +134,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) proved: Proved,
     /// Bodies that were not there.
     missing: Missing,
+    /// Frames of which a large body is damaged, as an erasure leaves it that was interrupted, with what the log says of it.
+    torn: Vec<(Location, ate_log::ReadError)>,
     progress: &'a mut dyn FnMut(&Proved),
 }
 
@@ -155,6 +157,7 @@ impl<'a> Replay<'a> {
             first: None,
             proved: Proved::default(),
             missing: Missing::default(),
+            torn: Vec::new(),
             progress,
         }
     }
@@ -268,7 +271,10 @@ impl<'a> Replay<'a> {
             heads,
             metas,
             missing,
+            torn,
         } = self.verified(state, frame)?;
+        self.torn
+            .extend(torn.into_iter().map(|error| (frame.at, error)));
         if seq == 0 {
             self.genesis(state, &commit, frame.at)?;
         }
@@ -333,11 +339,18 @@ impl<'a> Replay<'a> {
         )?;
         let check_bodies = self.depth != Depth::Heads;
         let (mut parts, mut failed) = (frame.parts().skip(PART_CONTENTS), None);
+        let mut torn = Vec::new();
         let contents = || {
             let (at, part) = parts.next()?;
             let stored = self.body(at, part, check_bodies);
             Some(stored.unwrap_or_else(|error| {
-                failed = Some(error);
+                match error {
+                    ate_log::ReadError::Corrupt {
+                        damage: Damage::LargeBody,
+                        ..
+                    } => torn.push(error),
+                    error => failed = Some(error),
+                }
                 Stored::Absent { bytes: part.len() }
             }))
         };
@@ -352,6 +365,7 @@ impl<'a> Replay<'a> {
             heads,
             metas,
             missing,
+            torn,
         })
     }
 
@@ -450,12 +464,15 @@ impl<'a> Replay<'a> {
                 self.proved.erased += count;
                 Ok(())
             }
-            Err((seq, at)) => Err(OpenError::Damaged {
-                chain: self.chain,
-                seq,
-                at,
-                why: "a body is missing that nothing erased",
-            }),
+            Err((seq, at)) => match self.torn.iter().position(|(frame, _)| *frame == at) {
+                Some(index) => Err(self.torn.swap_remove(index).1.into()),
+                None => Err(OpenError::Damaged {
+                    chain: self.chain,
+                    seq,
+                    at,
+                    why: "a body is missing that nothing erased",
+                }),
+            },
         }
     }
 
@@ -532,6 +549,7 @@ struct Parted<'f> {
     heads: &'f [u8],
     metas: &'f [u8],
     missing: Vec<MissingPart>,
+    torn: Vec<ate_log::ReadError>,
 }
 
 /// Bytes of a frame. One never spans segments.

@@ -167,6 +167,9 @@ fn a_call_that_fails_never_makes_a_false_acknowledgement() {
     assert!(tally.unnoticed < tally.runs / 2, "{tally:?}");
 }
 
+/// Documents of the test below that fit into the first segment.
+const FIT: u64 = 16;
+
 /// Writes until the next commit needs a new segment, has that one fail for want of space from its call `nth` on, and goes on with space.
 /// `true` if it was refused as promised.
 fn full_for_a_while(world: &World, nth: u64) -> bool {
@@ -180,29 +183,29 @@ fn full_for_a_while(world: &World, nth: u64) -> bool {
         .wait()
         .expect("nothing stands in the way");
     let put = |label: u64| {
-        let value = Json::new(text(label, 200_000)).expect("JSON");
+        let value = Json::new(text(label, 60_000)).expect("JSON");
         chain
             .put(format!("document {label}").as_str(), value)
             .wait()
             .map(drop)
             .map_err(Error::from)
     };
-    // The first segment has one MiB.
-    (0..5).for_each(|label| put(label).expect("nothing stands in the way"));
-    let before = chain.root();
+    // The first segment has one MiB, and larger documents would stand elsewhere.
+    (0..FIT).for_each(|label| put(label).expect("nothing stands in the way"));
+    let (before, position) = (chain.root(), chain.position());
     storage.fail_from(storage.calls() + nth, Fault::NoSpace);
-    let error = put(5).expect_err("there is no space");
+    let error = put(FIT).expect_err("there is no space");
     assert_eq!(chain.root(), before, "nothing of it is visible: {error:?}");
     storage.heal();
     let is_refused = is_full(&error);
     if is_refused {
         assert!(error.to_string().contains("full"), "{error}");
-        put(5).expect("there is space again");
-        put(6).expect("there is space again");
+        put(FIT).expect("there is space again");
+        put(FIT + 1).expect("there is space again");
     } else {
         assert_eq!(error.kind(), ErrorKind::Unknown, "call {nth}: {error:?}");
         assert_eq!(
-            put(5).expect_err("the log has ended").kind(),
+            put(FIT).expect_err("the log has ended").kind(),
             ErrorKind::Poisoned
         );
     }
@@ -215,7 +218,7 @@ fn full_for_a_while(world: &World, nth: u64) -> bool {
     let position = if is_refused {
         chain.position()
     } else {
-        ate::Position(6)
+        position
     };
     assert_eq!(chain.root_at(position), Some(root));
     is_refused
