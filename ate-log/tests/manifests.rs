@@ -10,24 +10,30 @@ use std::{ops::ControlFlow, sync::Arc};
 /// A closed log with sealed segments, one body erased; its files before and after the erasure.
 fn sample() -> (Image, Image) {
     let storage = MemStorage::new();
-    let log = FileLog::open(Arc::new(storage.clone()), SMALL).unwrap();
+    let log = FileLog::open(Arc::new(storage.clone()), SMALL).expect("nothing stands in the way");
     let mut placed = Vec::new();
     for number in 1..12 {
-        placed.extend(append(&log, &[Remembered::commit(number, 300)]).unwrap());
+        placed.extend(
+            append(&log, &[Remembered::commit(number, 300)]).expect("nothing stands in the way"),
+        );
     }
-    log.roll().unwrap();
-    while log.seal(&mut FullSpeed).unwrap() {}
-    append(&log, &[Remembered::commit(12, 300)]).unwrap();
-    log.sync().unwrap();
+    log.roll().expect("nothing stands in the way");
+    while log.seal(&mut FullSpeed).expect("nothing stands in the way") {}
+    append(&log, &[Remembered::commit(12, 300)]).expect("nothing stands in the way");
+    log.sync().expect("nothing stands in the way");
     let before = storage.image();
     let body = Span {
         at: placed[0].part(&[20]),
         bytes: 300,
     };
-    log.erase(&[body], Least::ANY, &mut FullSpeed).unwrap();
-    log.close().unwrap();
+    log.erase(&[body], Least::ANY, &mut FullSpeed)
+        .expect("nothing stands in the way");
+    log.close().expect("nothing stands in the way");
     (before, storage.image())
 }
+
+/// What happens to the files.
+type Change = dyn Fn(&mut Image);
 
 fn files_of_the_log(image: &Image) -> Image {
     let mut image = image.clone();
@@ -40,11 +46,14 @@ fn files_of_the_log(image: &Image) -> Image {
 fn no_file_is_removed_beside_a_manifest_that_does_not_fit() {
     let (before, after) = sample();
     let older = before["manifest"].clone();
-    let cases: [(&str, Box<dyn Fn(&mut Image)>); 5] = [
-        ("lost", Box::new(|image| drop(image.remove("manifest")))),
+    let cases: [(&str, Box<Change>); 5] = [
+        (
+            "lost",
+            Box::new(move |image| drop(image.remove("manifest"))),
+        ),
         (
             "older",
-            Box::new(|image| drop(image.insert("manifest".into(), older.clone()))),
+            Box::new(move |image| drop(image.insert("manifest".into(), older.clone()))),
         ),
         (
             "without the newest segment",
@@ -54,7 +63,7 @@ fn no_file_is_removed_beside_a_manifest_that_does_not_fit() {
                     .filter(|name| name.starts_with("log-"))
                     .max()
                     .cloned();
-                image.remove(&newest.unwrap());
+                image.remove(&newest.expect("there is one"));
             }),
         ),
         (
