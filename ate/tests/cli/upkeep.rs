@@ -50,9 +50,12 @@ fn what_was_replaced_before_the_horizon_goes_and_what_is_current_stays() {
         old.code != 0 && old.err.contains("superseded before position"),
         "{old:?}"
     );
-    place
-        .ate(&["compact", "--older-than", "soon"])
-        .failed(2, &["is not a number followed by"]);
+    let wrong = place.ate(&["compact", "--older-than", "soon"]);
+    assert_eq!(wrong.code, 2, "{wrong:?}");
+    assert!(
+        wrong.err.contains("is not a number followed by"),
+        "{wrong:?}"
+    );
 }
 
 #[test]
