@@ -210,6 +210,9 @@ impl Error {
             Self::Seal(error) => seal_kind(error),
             Self::ReadOnly => ErrorKind::Denied,
             Self::Erase(ate_chain::EraseError::Read(error)) => chain_read_kind(error),
+            Self::Erase(ate_chain::EraseError::Log(ate_log::AppendError::Poisoned { .. })) => {
+                ErrorKind::Poisoned
+            }
             Self::Erase(_) | Self::Close(_) | Self::LogRead(_) | Self::File { .. } => ErrorKind::Io,
         }
     }

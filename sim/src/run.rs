@@ -114,7 +114,7 @@ pub fn run(seed: u64) -> Result<Finished, Failure> {
     let _guard = reproducible(bytes);
     let mut run = Run::new(seed);
     let mut at = (0, "open");
-    let story = std::panic::AssertUnwindSafe(|| run.story(&mut at));
+    let story = std::panic::AssertUnwindSafe(|| run.go(&mut at));
     let outcome = std::panic::catch_unwind(story);
     let what = match outcome {
         Ok(Ok(())) => None,
@@ -146,7 +146,7 @@ pub fn run(seed: u64) -> Result<Finished, Failure> {
 const fn is_about_upkeep(error: &Error) -> bool {
     matches!(
         error,
-        Error::Close(_) | Error::Commit(CommitError::NotDestroyed { .. })
+        Error::Close(_) | Error::Erase(_) | Error::Commit(CommitError::NotDestroyed { .. })
     )
 }
 
@@ -177,7 +177,7 @@ impl Run {
         }
     }
 
-    fn story(&mut self, at: &mut (u64, &'static str)) -> Outcome {
+    fn go(&mut self, at: &mut (u64, &'static str)) -> Outcome {
         self.session.open()?;
         for step in 0..STEPS {
             let operation: &Operation = workload::choose(&mut self.random);

@@ -17,7 +17,7 @@ use model::{Change, Inode, NameChange, Random};
 /// gives what a restarted machine finds. Model: a sync of a file makes its bytes and length
 /// durable, a sync of the directory its names; sectors of 512 bytes are written whole or not
 /// at all, in any order between files and sectors, and one sector never shows a later write
-/// without the earlier ones.
+/// without the earlier ones. Names come in the order of the calls, or each for itself.
 #[derive(Clone, Debug, Default)]
 pub struct LossyStorage {
     state: Arc<Mutex<State>>,
@@ -109,16 +109,7 @@ impl LossyStorage {
             Loss::Random { seed } => seed,
             _ => 0,
         });
-        let names_kept = match loss {
-            Loss::Everything | Loss::Names => 0,
-            Loss::Random { .. } => random.below(state.names_pending.len() as u64 + 1) as usize,
-            _ => state.names_pending.len(),
-        };
-        let mut names = state.names_durable.clone();
-        for change in &state.names_pending[..names_kept] {
-            change.apply(&mut names);
-        }
-        names
+        loss.names_after(&state.names_durable, &state.names_pending, &mut random)
             .into_iter()
             .map(|(name, inode)| (name, state.inodes[inode].after(loss, &mut random)))
             .collect()

@@ -28,7 +28,8 @@ pub enum Loss {
     Bytes,
     /// Bytes stay as far as the old lengths reach.
     Lengths,
-    /// Each sector, length and name for itself is as it was after some of the calls.
+    /// Each sector and length for itself is as it was after some of the calls. Names are as they
+    /// were after some of the calls if the seed is even, and each change for itself if it is odd.
     Random {
         /// Which of the many.
         seed: u64,
@@ -52,6 +53,33 @@ impl Loss {
         ]
         .into_iter()
         .chain((0..seeds).map(|seed| Self::Random { seed }))
+    }
+
+    /// Which names there are.
+    pub(super) fn names_after(
+        self,
+        durable: &BTreeMap<String, usize>,
+        pending: &[NameChange],
+        random: &mut Random,
+    ) -> BTreeMap<String, usize> {
+        let mut names = durable.clone();
+        let in_order = match self {
+            Self::Everything | Self::Names => 0,
+            Self::Random { .. } => random.below(pending.len() as u64 + 1) as usize,
+            _ => pending.len(),
+        };
+        let is_scattered = matches!(self, Self::Random { seed } if seed % 2 == 1);
+        for (index, change) in pending.iter().enumerate() {
+            let is_kept = if is_scattered {
+                random.below(2) == 0
+            } else {
+                index < in_order
+            };
+            if is_kept {
+                change.apply(&mut names);
+            }
+        }
+        names
     }
 }
 
