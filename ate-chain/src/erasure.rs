@@ -119,6 +119,39 @@ impl Local {
         Ok(due.len() as u64)
     }
 
+    /// A planted bug: what commits erase that may never become durable.
+    #[cfg(ate_planted)]
+    pub(crate) fn destroy_early<'a>(
+        &self,
+        commits: impl Iterator<Item = (u64, &'a crate::commit::Commit<crate::commit::Verified>)>,
+    ) {
+        let mut early = Vec::new();
+        for (seq, commit) in commits {
+            for event in &commit.events {
+                let crate::event::Change::Erase { key, .. } = &event.head.change else {
+                    continue;
+                };
+                let newest = self.with_state(|state| {
+                    let slot = state.table.slot(key)?;
+                    let row = state.table.row(slot);
+                    Some((slot, row.seq, row.event))
+                });
+                early.extend(newest.map(|(slot, at, event)| Due {
+                    slot,
+                    key: *key,
+                    before: seq,
+                    newest: Version {
+                        seq: at.into(),
+                        event: event.into(),
+                    },
+                }));
+            }
+        }
+        if let Ok(spans) = self.spans_of(&early) {
+            drop(self.log.erase(&spans, Least::ANY, &mut FullSpeed));
+        }
+    }
+
     /// Removes the state at rest, which holds names sealed for this store alone.
     fn forget_rest(&self) -> Result<(), EraseError> {
         let name = rest_name(&self.chain());

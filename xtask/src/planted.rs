@@ -192,6 +192,10 @@ const BUGS: &[Bug] = &[
         )],
     },
     Bug {
+        name: "destroy-before-the-erasure-is-durable",
+        found_by: &[("lost_syncs", "no_cut_loses_what_was_acknowledged")],
+    },
+    Bug {
         name: "show-what-was-erased",
         found_by: &[(
             "erasure",

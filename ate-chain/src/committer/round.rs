@@ -77,6 +77,16 @@ impl Committer {
         if ate_crypto::planted("acknowledge-before-sync") {
             return Ok((placed, self.log.durable()));
         }
+        #[cfg(ate_planted)]
+        if ate_crypto::planted("destroy-before-the-erasure-is-durable") {
+            for run in runs {
+                let commits = run
+                    .items
+                    .iter()
+                    .map(|item| (item.seq, &item.placing.commit));
+                run.local.destroy_early(commits);
+            }
+        }
         let synced = self.log.sync().map_err(WriteError::Sync)?;
         Ok((placed, synced))
     }
