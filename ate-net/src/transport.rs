@@ -1,0 +1,154 @@
+//! What moves bytes between two nodes: connections with streams, on which everything else of this crate runs.
+//!
+//! A transport says *who answered*: the key of the node that was dialled is part of [`Endpoint`], and a connection to any other node is an error. Who dialled is
+//! settled above, by a signature over [`Connection::binding`].
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::node_id::NodeId;
+
+/// A future in a box: no runtime shows in a signature.
+pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where a node answers, and which one it must be.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Endpoint {
+    /// Host name or address.
+    pub host: String,
+    /// UDP port, where there is one.
+    pub port: u16,
+    /// The key that it must prove to hold.
+    pub node: NodeId,
+}
+
+/// Dials.
+///
+/// Duties, which [`conformance`](crate::conformance) checks: a connection stands only after the other side has proven the key of the endpoint; streams are reliable,
+/// ordered and independent of each other; a reader that does not read slows its own stream's writer down and nothing else; memory for a stream is bounded.
+pub trait Transport: Send + Sync + 'static {
+    /// Connects. No bytes of the caller are sent before the other side is authenticated.
+    fn connect<'a>(
+        &'a self,
+        to: &'a Endpoint,
+    ) -> Task<'a, Result<Arc<dyn Connection>, TransportError>>;
+}
+
+/// Answers.
+pub trait Listener: Send + Sync + 'static {
+    /// The next connection; `None` when the listener was closed.
+    ///
+    /// Cancel-safe: a connection is given out or stays.
+    fn accept(&self) -> Task<'_, Option<Arc<dyn Connection>>>;
+
+    /// Where it listens, as others may dial it.
+    fn local(&self) -> (String, u16);
+
+    /// Takes no further connections. Those that stand live on.
+    fn close(&self);
+}
+
+/// A connection to one peer.
+pub trait Connection: Send + Sync + 'static {
+    /// Opens a stream in both directions. The peer learns of it with the first bytes.
+    fn open(&self) -> Task<'_, Result<Stream, TransportError>>;
+
+    /// The next stream that the peer opened. Cancel-safe.
+    fn accept(&self) -> Task<'_, Result<Stream, TransportError>>;
+
+    /// Where the peer is, for limits; `None` in memory.
+    fn peer(&self) -> Option<IpAddr>;
+
+    /// 32 bytes that both sides of this connection have and no other connection has: what a signature that authenticates a peer covers.
+    fn binding(&self) -> [u8; 32];
+
+    /// Ends the connection. The peer may learn the code and the reason.
+    fn close(&self, code: u32, why: &str);
+
+    /// Waits for the end of the connection, whoever ends it.
+    fn closed(&self) -> Task<'_, TransportError>;
+}
+
+/// A stream: what is written on one side is read on the other, in order.
+pub struct Stream {
+    /// Writes.
+    pub send: Box<dyn SendHalf>,
+    /// Reads.
+    pub receive: Box<dyn ReceiveHalf>,
+}
+
+/// The writing side of a stream. Dropped without [`finish`](SendHalf::finish), the reader gets an error, never a clean end.
+pub trait SendHalf: Send + Sync {
+    /// Takes all bytes, waiting while the reader is behind. *Not* cancel-safe: a part may have been taken.
+    fn write(&mut self, bytes: Bytes) -> Task<'_, Result<(), TransportError>>;
+
+    /// No more bytes will come. Does not wait for the reader.
+    ///
+    /// # Errors
+    /// The stream or the connection has ended.
+    fn finish(&mut self) -> Result<(), TransportError>;
+
+    /// Gives up at once: what was not delivered need not be.
+    fn reset(&mut self, code: u32);
+}
+
+/// The reading side of a stream. Dropped, the writer is told to stop.
+pub trait ReceiveHalf: Send + Sync {
+    /// The next bytes, at least one and at most `max`; `None` at the clean end. Cancel-safe.
+    fn read(&mut self, max: usize) -> Task<'_, Result<Option<Bytes>, TransportError>>;
+
+    /// Tells the writer that nobody reads on.
+    fn stop(&mut self, code: u32);
+}
+
+/// Why bytes do not move.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// Nobody answers there, or not in time.
+    #[error("{to} cannot be reached: {why}")]
+    Unreachable {
+        /// Where.
+        to: String,
+        /// The transport's words.
+        why: String,
+    },
+    /// Somebody answers there who is not the node that was meant.
+    #[error("{to} is not the node that was expected: it showed another key")]
+    WrongNode {
+        /// Where.
+        to: String,
+    },
+    /// The peer ended the connection.
+    #[error("the peer ended the connection: {why} (code {code})")]
+    ClosedByPeer {
+        /// Its code.
+        code: u32,
+        /// Its words, at most 256 bytes.
+        why: String,
+    },
+    /// This side ended the connection.
+    #[error("the connection was closed")]
+    Closed,
+    /// The stream was given up by the peer.
+    #[error("the peer gave the stream up (code {code})")]
+    Reset {
+        /// Its code.
+        code: u32,
+    },
+    /// The connection broke: nothing came for too long, or what came makes no sense.
+    #[error("the connection broke: {why}")]
+    Broken {
+        /// The transport's words.
+        why: String,
+    },
+    /// The endpoint cannot be used, whatever is done.
+    #[error("{why}")]
+    Unusable {
+        /// What is wrong with it.
+        why: String,
+    },
+}
