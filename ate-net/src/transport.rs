@@ -74,7 +74,7 @@ pub trait Listener: Send + Sync + 'static {
 
 /// A connection to one peer. It lives while it, or one of its streams, is held; then it is closed with code 0.
 pub trait Connection: Send + Sync + 'static {
-    /// Opens a stream in both directions. The peer learns of it with the first bytes.
+    /// Opens a stream in both directions. The peer learns of it with the first bytes, or with those of a stream that was opened later.
     fn open(&self) -> Task<'_, Result<Stream, TransportError>>;
 
     /// The next stream that the peer opened. Cancel-safe.
