@@ -17,9 +17,11 @@ mod memory;
 mod pipe;
 mod queue;
 mod quic;
+mod sim;
 
 pub use memory::{MemoryListener, MemoryNetwork, MemoryTransport};
 pub use quic::{QuicLimits, QuicListener, QuicTransport, Retry};
+pub use sim::{Passing, SimConditions, SimListener, SimNetwork, SimTransport};
 
 /// A future in a box: no runtime shows in a signature.
 pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
