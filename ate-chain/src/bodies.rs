@@ -49,7 +49,9 @@ pub(crate) fn body_places<'e>(
             meta_offset += meta.bytes;
             span(at, meta.bytes)
         });
-        let in_frame = event.content.filter(|_| row.contents() == Contents::InFrame);
+        let in_frame = event
+            .content
+            .filter(|_| row.contents() == Contents::InFrame);
         let content = in_frame.map(|content| {
             let at = content_offset;
             content_offset += content_bytes_in_frame(content.bytes);

@@ -158,10 +158,10 @@ impl Commit<Unverified> {
                 let stored = content().ok_or("a body is missing")?;
                 let holds = matches!(stored, Stored::Apart)
                     || stored.bytes() == signed.bytes.into()
-                    && match &stored {
-                        Stored::Here(bytes) => !check_bodies || sha256(&[bytes]) == signed.hash,
-                        Stored::Absent { .. } | Stored::Apart => true,
-                    };
+                        && match &stored {
+                            Stored::Here(bytes) => !check_bodies || sha256(&[bytes]) == signed.hash,
+                            Stored::Absent { .. } | Stored::Apart => true,
+                        };
                 if !holds {
                     return Err("a body does not match its signed hash");
                 }

@@ -268,7 +268,9 @@ impl Committer {
     ) -> Vec<Pending<Result<Committed, SubmitError>>> {
         let refused = |refusal: SubmitError| {
             let refusals = std::iter::repeat_n(refusal, commits);
-            refusals.map(|refusal| Pending::ready(Err(refusal))).collect()
+            refusals
+                .map(|refusal| Pending::ready(Err(refusal)))
+                .collect()
         };
         if let Some(refusal) = self.refusal(&local, &work) {
             return refused(refusal);
@@ -414,7 +416,11 @@ impl Committer {
 
     /// Gives the writer role to a thread that waits, or back; `false` if nobody else would ever write what is queued.
     fn hand_over(&self, queue: &mut Queue) -> bool {
-        if queue.items.iter().any(|item| item.slots.iter().any(|slot| slot.promote())) {
+        if queue
+            .items
+            .iter()
+            .any(|item| item.slots.iter().any(|slot| slot.promote()))
+        {
             return true;
         }
         let is_polled = |item: &Submission| item.slots.iter().any(|slot| slot.is_polled());

@@ -213,7 +213,11 @@ impl Local {
                 if seq < due.before {
                     let bodies = places[index as usize];
                     let apart = self.apart_span(seq, index, event);
-                    spans.extend([bodies.meta, bodies.content.or(apart)].into_iter().flatten());
+                    spans.extend(
+                        [bodies.meta, bodies.content.or(apart)]
+                            .into_iter()
+                            .flatten(),
+                    );
                 }
                 let before = self.resolve_ref(&info.head, event.change.supersedes(), seq)?;
                 if let Some(version) = before {

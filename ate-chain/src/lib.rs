@@ -114,7 +114,8 @@ pub use directory::{Directory, DirectoryEntry};
 pub use draft::{Author, CreateOptions, Draft, NAME_BYTES_MAX, Readers, parse_meta};
 pub use erasure::rest_name;
 pub use error::{
-    BatchError, CheckpointError, EraseError, FollowError, FormatError, OpenError, ReadError, Reject, SealError, SubmitError,
+    BatchError, CheckpointError, EraseError, FollowError, FormatError, OpenError, ReadError,
+    Reject, SealError, SubmitError,
 };
 pub use event::{
     BodyHash, CHAIN_NAME_BYTES_MAX, CONTENT_BYTES_MAX, Change, EventHead, Genesis, Grant,

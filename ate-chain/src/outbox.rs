@@ -139,7 +139,10 @@ impl Outbox {
     pub(crate) fn note(&mut self, settled: Settled) {
         for staged in &mut self.staged {
             let ids = staged.batch.ids().iter();
-            for (_, commit) in ids.zip(&mut staged.commits).filter(|(id, _)| **id == settled.id) {
+            for (_, commit) in ids
+                .zip(&mut staged.commits)
+                .filter(|(id, _)| **id == settled.id)
+            {
                 commit.fate = Fate::Settled;
             }
         }
@@ -178,11 +181,7 @@ impl Staged {
 
 impl Local {
     /// Queues a commit for the way upstream, and places and signs what is queued unless another thread does.
-    pub(crate) fn send_up(
-        self: &Arc<Self>,
-        replica: &Replica,
-        sealed: Sealed,
-    ) -> Pending<Outcome> {
+    pub(crate) fn send_up(self: &Arc<Self>, replica: &Replica, sealed: Sealed) -> Pending<Outcome> {
         if sealed.chain != self.chain() {
             return Pending::ready(Err(SubmitError::Rejected(Reject::Invalid {
                 why: "the commit is sealed for another chain",
@@ -242,7 +241,10 @@ impl Local {
         let (mut placings, mut commits) = (Vec::new(), Vec::new());
         {
             let mut state = self.state.write();
-            let known = state.lanes.get(&(author, lane.id)).map_or(0, |lane| lane.last);
+            let known = state
+                .lanes
+                .get(&(author, lane.id))
+                .map_or(0, |lane| lane.last);
             let used = replica.outbox.lock().last.get(&author).copied();
             let mut last = known.max(used.unwrap_or(0));
             let order_time_ms = now_ms.max(state.last_order_time_ms());
@@ -257,8 +259,13 @@ impl Local {
             }
             for (mut sealed, slot) in run {
                 let made = std::mem::take(&mut sealed.made);
-                let placing =
-                    sealed.place(&self.chain(), lane.id, last + 1, seen_by(&state, seen), order_time_ms);
+                let placing = sealed.place(
+                    &self.chain(),
+                    lane.id,
+                    last + 1,
+                    seen_by(&state, seen),
+                    order_time_ms,
+                );
                 if let Err(reject) = state.propose(&placing.commit) {
                     refused.push((slot, reject));
                     continue;
@@ -313,15 +320,17 @@ impl Local {
         author: &KeyId,
         order_time_ms: u64,
     ) -> Option<Placing> {
-        let birth = self.birth.as_ref().filter(|birth| birth.keyring.identity.id() == *author)?;
+        let birth = self
+            .birth
+            .as_ref()
+            .filter(|birth| birth.keyring.identity.id() == *author)?;
         if state.next_seq() != 0 {
             return None;
         }
         let lane = self.own_lane(author);
-        let placing =
-            birth
-                .sealed()
-                .place(&ChainId::UNBORN, lane.id, 1, unseen(), order_time_ms);
+        let placing = birth
+            .sealed()
+            .place(&ChainId::UNBORN, lane.id, 1, unseen(), order_time_ms);
         state
             .propose(&placing.commit)
             .expect("a planned genesis is valid");
@@ -509,7 +518,11 @@ impl Local {
 
 /// A commit binds itself to what its author has seen confirmed.
 fn seen_by(state: &State, seen: Seen) -> Seen {
-    if state.confirmed() == 0 { unseen() } else { seen }
+    if state.confirmed() == 0 {
+        unseen()
+    } else {
+        seen
+    }
 }
 
 /// The outcome of a staged commit, if the confirmed state shows it.

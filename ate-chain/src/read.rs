@@ -14,8 +14,8 @@ use crate::event::{Change, EventHead};
 use crate::head::{CommitHead, chain_leaf};
 use crate::ids::{ChainId, Epoch, RecordKey, SchemaTag, Version};
 use crate::local::Local;
-use crate::replica::ContentId;
 use crate::observe::{ConfirmedCommit, RowChange, SealedName};
+use crate::replica::ContentId;
 use crate::state::{CommitRow, State};
 use crate::table::{Row, Slot, flag};
 

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use ate_crypto::{Hash, KeyId, Part, Signature, Who};
 use ate_log::{Cursor, Damage, Frame, FrameKind, Location, Log, PartBytes, Placed, Scan};
 
-use crate::commit::{Commit, Contents, MissingPart, PART_CONTENTS, PART_HEADS, PART_METAS, Stored, Verified};
+use crate::commit::{
+    Commit, Contents, MissingPart, PART_CONTENTS, PART_HEADS, PART_METAS, Stored, Verified,
+};
 use crate::committer::{Committer, apply};
 use crate::error::{OpenError, ReadError};
 use crate::event::{BodyHash, Change};
@@ -366,7 +368,10 @@ impl<'a> Replay<'a> {
         let (mut parts, mut failed) = (frame.parts().skip(PART_CONTENTS), None);
         let mut torn = Vec::new();
         let kept = if frame.part_count() == PART_CONTENTS
-            && commit.events.iter().any(|event| event.head.content.is_some())
+            && commit
+                .events
+                .iter()
+                .any(|event| event.head.content.is_some())
         {
             Contents::Apart
         } else {
@@ -439,7 +444,10 @@ impl<'a> Replay<'a> {
             return;
         }
         let with = |content: Option<BodyHash>| content.filter(|_| contents == Contents::InFrame);
-        let apart = commit.events.iter().filter(|event| event.head.content.is_some());
+        let apart = commit
+            .events
+            .iter()
+            .filter(|event| event.head.content.is_some());
         if contents == Contents::Apart {
             self.proved.apart += apart.count() as u64;
         }
@@ -473,9 +481,7 @@ impl<'a> Replay<'a> {
         at: Location,
     ) -> Result<(), OpenError> {
         let proved = self.open.as_ref().is_some_and(|open| {
-            open.author == *author
-                && open.lane == *lane
-                && open.commits.as_slice().contains(id)
+            open.author == *author && open.lane == *lane && open.commits.as_slice().contains(id)
         });
         if proved {
             Ok(())

@@ -90,15 +90,16 @@ impl Local {
         let mut outbox = Outbox::default();
         let mut failed = None;
         let scan = Scan::from(self.log.start()).of(side);
-        self.log.scan(scan, &mut |frame| {
-            match self.beside(&frame, &mut outbox, &mut fetched) {
+        self.log.scan(
+            scan,
+            &mut |frame| match self.beside(&frame, &mut outbox, &mut fetched) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     failed = Some(error);
                     ControlFlow::Break(())
                 }
-            }
-        })?;
+            },
+        )?;
         if let Some(error) = failed {
             return Err(error);
         }

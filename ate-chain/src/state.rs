@@ -451,11 +451,13 @@ impl State {
             return Some(At::Pending);
         }
         let commits = self.commits.iter().enumerate().rev();
-        let mut same = commits.map(|(seq, row)| (seq as u64, row)).filter(|(_, row)| {
-            row.number == number
-                && self.lane_ids.value(row.lane) == lane
-                && self.authors.value(row.author) == author
-        });
+        let mut same = commits
+            .map(|(seq, row)| (seq as u64, row))
+            .filter(|(_, row)| {
+                row.number == number
+                    && self.lane_ids.value(row.lane) == lane
+                    && self.authors.value(row.author) == author
+            });
         let (seq, row) = same.find(|(seq, row)| is_leaf(*seq, row))?;
         Some(At::Confirmed {
             seq,

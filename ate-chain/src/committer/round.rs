@@ -31,9 +31,8 @@ impl Committer {
         let mut answers = Vec::with_capacity(submissions.len());
         if let Some(why) = self.poisoned.lock().clone() {
             let slots = submissions.into_iter().flat_map(|item| item.slots);
-            answers.extend(
-                slots.map(|slot| (slot, Err(SubmitError::Poisoned { why: why.clone() }))),
-            );
+            answers
+                .extend(slots.map(|slot| (slot, Err(SubmitError::Poisoned { why: why.clone() }))));
             return answers;
         }
         let mut runs = self.order(submissions, &mut answers);
@@ -66,7 +65,10 @@ impl Committer {
                 }
             };
             let author = sealed.identity().id();
-            let item = (sealed, slots.into_iter().next().expect("one for its commit"));
+            let item = (
+                sealed,
+                slots.into_iter().next().expect("one for its commit"),
+            );
             // Chains and authors of one round are few; the newest group is the likeliest.
             let group = groups.iter_mut().rev().find_map(|(of, group)| match group {
                 Group::Own(id, items) if Arc::ptr_eq(of, &local) && *id == author => Some(items),

@@ -192,7 +192,8 @@ impl World {
             next: at,
             head_parts: 2,
         };
-        self.state.confirm_next(&placed, 100, 0, Contents::InFrame, |_, _| {});
+        self.state
+            .confirm_next(&placed, 100, 0, Contents::InFrame, |_, _| {});
         seq
     }
 
