@@ -84,6 +84,7 @@ mod intern;
 mod keyring;
 mod layered;
 mod local;
+mod mark;
 mod names;
 mod observe;
 mod pending;
@@ -102,6 +103,8 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
+mod watch;
 
 pub use checkpoint::Checkpoint;
 pub use committer::{Committed, Committer};
@@ -109,7 +112,8 @@ pub use directory::{Directory, DirectoryEntry};
 pub use draft::{Author, CreateOptions, Draft, NAME_BYTES_MAX, Readers, parse_meta};
 pub use erasure::rest_name;
 pub use error::{
-    CheckpointError, EraseError, FormatError, OpenError, ReadError, Reject, SealError, SubmitError,
+    CheckpointError, EraseError, FormatError, MarkError, OpenError, ReadError, Reject, SealError,
+    SubmitError,
 };
 pub use event::{
     BodyHash, CHAIN_NAME_BYTES_MAX, CONTENT_BYTES_MAX, Change, EventHead, Genesis, Grant,
@@ -124,6 +128,7 @@ pub use ids::{
     ChainId, CollectionTag, Epoch, LaneId, Position, RecordKey, Ref, SchemaTag, Version,
 };
 pub use local::{Local, RecordInfo};
+pub use mark::{MARK_NAME_BYTES_MAX, Mark};
 pub use names::FoundName;
 pub use observe::{ConfirmedCommit, RowChange, SealedName};
 pub use pending::{Pending, Source};

@@ -23,6 +23,7 @@ use crate::replay::ReadTo;
 use crate::seal::Sealed;
 use crate::state::{Found, State};
 use crate::table::{Slot, flag};
+use crate::watch::Watched;
 
 /// This store's own memory of a lane. Not stored: a store that forgets starts a new run of links.
 #[derive(Clone, Copy)]
@@ -52,6 +53,8 @@ pub struct Local {
     pub(crate) erasing: Mutex<()>,
     /// An erasure has removed the state at rest.
     pub(crate) rest_removed: AtomicBool,
+    /// Told when the position has moved.
+    pub(crate) watched: Watched,
 }
 
 /// A record as it stands now.
@@ -88,6 +91,7 @@ impl Local {
             .map(|birth| (birth.keyring.identity.id(), birth.keyring.clone()))
             .collect();
         let committer_start = committer.log().start();
+        let watched = Watched::at(state.confirmed());
         Arc::new(Self {
             chain: state.chain,
             log: committer.log().clone(),
@@ -101,6 +105,7 @@ impl Local {
             read_to: Mutex::new(ReadTo::at(committer_start)),
             erasing: Mutex::default(),
             rest_removed: AtomicBool::new(false),
+            watched,
         })
     }
 

@@ -21,6 +21,7 @@ use crate::local::Local;
 use crate::proof::{Proof, verify_batch};
 use crate::rest::Rest;
 use crate::state::State;
+use crate::watch::Telling;
 use missing::Missing;
 
 mod missing;
@@ -618,6 +619,7 @@ impl Local {
             });
         }
         self.ends_as_sealed()?;
+        let telling = Telling::of(self);
         let mut state = self.state.write();
         let stretch = replay(
             &*self.log,
@@ -626,7 +628,7 @@ impl Local {
             Depth::Heads,
             &mut |_| {},
             &mut |state, commit, heads, metas, placed| {
-                apply(self, state, &commit, heads, metas, placed);
+                apply(&telling, state, &commit, heads, metas, placed);
             },
             &|_| false,
         )?;
@@ -676,6 +678,7 @@ impl Local {
             return Ok(self.position());
         }
         let durable = self.log.refresh()?;
+        let telling = Telling::of(self);
         let mut state = self.state.write();
         loop {
             let from = {
@@ -719,7 +722,7 @@ impl Local {
                     metas,
                     placed,
                 } = held;
-                apply(self, &mut state, &commit, &heads, &metas, &placed);
+                apply(&telling, &mut state, &commit, &heads, &metas, &placed);
             }
             let end = stretch.to.cursor;
             *self.read_to.lock() = stretch.to;

@@ -8,14 +8,16 @@ use crate::observe::{ConfirmedCommit, RowChange};
 use crate::replay::frame_bytes;
 use crate::seal::Placing;
 use crate::state::State;
+use crate::watch::Telling;
 
 use super::Committed;
 
 /// Makes the oldest pending commit of a chain visible. It is durable.
 pub(super) fn confirm(local: &Local, placing: Placing, seq: u64, placed: &Placed) -> Committed {
+    let telling = Telling::of(local);
     let mut state = local.state.write();
     apply(
-        local,
+        &telling,
         &mut state,
         &placing.commit,
         &placing.heads,
@@ -34,9 +36,10 @@ pub(super) fn confirm(local: &Local, placing: Placing, seq: u64, placed: &Placed
     }
 }
 
-/// Confirms a commit and tells the observer: the one way into what readers see, for commits made here and for those that a load replays.
+/// Confirms a commit and tells the observer: the one way into what readers see, for commits made here and for those that a load replays. Those who
+/// watch the position are told when `local` goes, which outlives the lock of the state.
 pub(crate) fn apply(
-    local: &Local,
+    local: &Telling<'_>,
     state: &mut State,
     commit: &Commit<Verified>,
     heads: &[u8],
