@@ -291,6 +291,26 @@ pub enum ReadError {
     Log(#[from] ate_log::ReadError),
 }
 
+impl ReadError {
+    /// Whether asking again may help: the storage failed, and nothing is known about the bytes.
+    #[must_use]
+    pub const fn is_io(&self) -> bool {
+        matches!(self, Self::Log(ate_log::ReadError::Io { .. }))
+    }
+}
+
+/// Why a mark could not be kept, read or removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MarkError {
+    /// The log did not take it: it is open for reading only, closed, or the disk failed.
+    #[error("the log did not keep the place of a consumer")]
+    Write(#[from] AppendError),
+    /// The log did not give it.
+    #[error("the place of a consumer cannot be read")]
+    Read(#[from] ate_log::ReadError),
+}
+
 /// Why erased bodies could not be destroyed. They stay unreadable through the chain, and are tried again at the next call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

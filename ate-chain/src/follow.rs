@@ -14,6 +14,8 @@ use crate::error::{BatchError, FollowError, ReadError};
 use crate::ids::Position;
 use crate::local::Local;
 use crate::replay::{Depth, Held, ReadTo, frame_bytes, replay};
+use crate::state::State;
+use crate::watch::Telling;
 
 /// Whether contents come along.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -257,6 +259,7 @@ impl Local {
             .collect();
         ate_log::Log::append(&shown, &entries, &mut Vec::new()).map_err(FollowError::Shown)?;
         ate_log::Log::sync(&shown).map_err(FollowError::Shown)?;
+        let telling = Telling::of(self);
         let mut state = self.state.write();
         let confirmed = state.confirmed();
         state.rollback_to(confirmed);
@@ -267,7 +270,7 @@ impl Local {
             self.log
                 .append(&entries, &mut placed)
                 .map_err(FollowError::Log)?;
-            self.settle_in(&mut state, frames, held, &placed, open);
+            self.settle_in(&telling, &mut state, frames, held, &placed, open);
             Ok(())
         });
         if done.is_err() {
@@ -277,16 +280,14 @@ impl Local {
         self.propose_staged(&mut state);
         let position = Position(state.confirmed());
         drop(state);
+        // Whoever is answered sees it, and whoever watches finds it answered.
         self.settle_landed();
+        drop(telling);
         done.map(|()| position)
     }
 
     /// Replays what was shown on top of the state, whose pending commits it becomes.
-    fn judge(
-        &self,
-        state: &mut crate::state::State,
-        shown: &MemLog,
-    ) -> Result<(Vec<Held>, ReadTo), FollowError> {
+    fn judge(&self, state: &mut State, shown: &MemLog) -> Result<(Vec<Held>, ReadTo), FollowError> {
         let mut held = Vec::new();
         let mut from = ReadTo::at(ate_log::Log::start(shown));
         from.take_open(&self.read_to.lock());
@@ -307,7 +308,7 @@ impl Local {
     }
 
     /// A chain that begins is listed before it stands in the log: whoever finds it there finds it listed.
-    fn announce_birth(&self, state: &crate::state::State) {
+    fn announce_birth(&self, state: &State) {
         if state.confirmed() == 0
             && let Some(entry) = self.entry_in(state)
         {
@@ -318,7 +319,8 @@ impl Local {
     /// Makes commits visible that were judged and appended.
     fn settle_in(
         &self,
-        state: &mut crate::state::State,
+        telling: &Telling<'_>,
+        state: &mut State,
         frames: &[ShownFrame],
         held: Vec<Held>,
         placed: &[Placed],
@@ -331,7 +333,7 @@ impl Local {
             if frame.is_commit()
                 && let Some(held) = held.next()
             {
-                held.at(*placed, |taken| apply(self, state, taken));
+                held.at(*placed, |taken| apply(telling, state, taken));
             }
         }
         if let Some(last) = placed.last() {

@@ -86,6 +86,7 @@ mod intern;
 mod keyring;
 mod layered;
 mod local;
+mod mark;
 mod names;
 mod observe;
 mod outbox;
@@ -106,6 +107,8 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
+mod watch;
 
 pub use batch::Batch;
 pub use checkpoint::Checkpoint;
@@ -114,8 +117,8 @@ pub use directory::{Directory, DirectoryEntry};
 pub use draft::{Author, CreateOptions, Draft, NAME_BYTES_MAX, Readers, parse_meta};
 pub use erasure::rest_name;
 pub use error::{
-    BatchError, CheckpointError, EraseError, FollowError, FormatError, OpenError, ReadError,
-    Reject, SealError, SubmitError,
+    BatchError, CheckpointError, EraseError, FollowError, FormatError, MarkError, OpenError,
+    ReadError, Reject, SealError, SubmitError,
 };
 pub use event::{
     BodyHash, CHAIN_NAME_BYTES_MAX, CONTENT_BYTES_MAX, Change, EventHead, Genesis, Grant,
@@ -131,6 +134,7 @@ pub use ids::{
     ChainId, CollectionTag, Epoch, LaneId, Position, RecordKey, Ref, SchemaTag, Version,
 };
 pub use local::{Local, RecordInfo};
+pub use mark::{MARK_NAME_BYTES_MAX, Mark};
 pub use names::FoundName;
 pub use observe::{ConfirmedCommit, RowChange, SealedName};
 pub use outbox::{Answered, CommitOutcome, StagedInfo};

@@ -26,6 +26,7 @@ use crate::replica::ReplicaCell;
 use crate::seal::Sealed;
 use crate::state::{Found, State};
 use crate::table::{Slot, flag};
+use crate::watch::Watched;
 
 /// This store's own memory of a lane. Not stored: a store that forgets starts a new run of links.
 #[derive(Clone, Copy)]
@@ -57,6 +58,8 @@ pub struct Local {
     pub(crate) erasing: Mutex<()>,
     /// An erasure has removed the state at rest.
     pub(crate) rest_removed: AtomicBool,
+    /// Told when the position has moved.
+    pub(crate) watched: Watched,
 }
 
 /// A record as it stands now.
@@ -93,6 +96,7 @@ impl Local {
             .map(|birth| (birth.keyring.identity.id(), birth.keyring.clone()))
             .collect();
         let committer_start = committer.log().start();
+        let watched = Watched::at(state.confirmed());
         Arc::new(Self {
             chain: state.chain,
             log: committer.log().clone(),
@@ -107,6 +111,7 @@ impl Local {
             replica: ReplicaCell::new(),
             erasing: Mutex::default(),
             rest_removed: AtomicBool::new(false),
+            watched,
         })
     }
 

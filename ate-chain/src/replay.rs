@@ -23,6 +23,7 @@ use crate::local::Local;
 use crate::proof::{Proof, verify_batch};
 use crate::rest::Rest;
 use crate::state::State;
+use crate::watch::Telling;
 use missing::Missing;
 
 mod missing;
@@ -710,6 +711,7 @@ impl Local {
             });
         }
         self.ends_as_sealed()?;
+        let telling = Telling::of(self);
         let mut state = self.state.write();
         let stretch = replay(
             &*self.log,
@@ -717,7 +719,7 @@ impl Local {
             ReadTo::at(from),
             Depth::Heads,
             &mut |_| {},
-            &mut |state, taken| apply(self, state, &taken),
+            &mut |state, taken| apply(&telling, state, &taken),
             &|_| false,
         )?;
         *self.read_to.lock() = stretch.to;
@@ -766,6 +768,7 @@ impl Local {
             return Ok(self.position());
         }
         let durable = self.log.refresh()?;
+        let telling = Telling::of(self);
         let mut state = self.state.write();
         loop {
             let from = {
@@ -799,7 +802,7 @@ impl Local {
             };
             for held in held {
                 let placed = held.placed;
-                held.at(placed, |taken| apply(self, &mut state, taken));
+                held.at(placed, |taken| apply(&telling, &mut state, taken));
             }
             let end = stretch.to.cursor;
             *self.read_to.lock() = stretch.to;

@@ -8,11 +8,13 @@ use crate::observe::{ConfirmedCommit, RowChange};
 use crate::replay::{Taken, frame_bytes};
 use crate::seal::Placing;
 use crate::state::State;
+use crate::watch::Telling;
 
 use super::Committed;
 
 /// Makes the oldest pending commit of a chain visible. It is durable.
 pub(super) fn confirm(local: &Local, placing: Placing, seq: u64, placed: &Placed) -> Committed {
+    let telling = Telling::of(local);
     let mut state = local.state.write();
     let committed = Committed {
         chain: local.chain(),
@@ -27,7 +29,7 @@ pub(super) fn confirm(local: &Local, placing: Placing, seq: u64, placed: &Placed
         contents: Contents::InFrame,
         placed: *placed,
     };
-    apply(local, &mut state, &taken);
+    apply(&telling, &mut state, &taken);
     local
         .read_to
         .lock()
@@ -35,8 +37,9 @@ pub(super) fn confirm(local: &Local, placing: Placing, seq: u64, placed: &Placed
     committed
 }
 
-/// Confirms a commit and tells the observer: the one way into what readers see, for commits made here and for those that a load replays.
-pub(crate) fn apply(local: &Local, state: &mut State, taken: &Taken<'_>) {
+/// Confirms a commit and tells the observer: the one way into what readers see, for commits made here and for those that a load replays. Those who
+/// watch the position are told when `local` goes, which outlives the lock of the state.
+pub(crate) fn apply(local: &Telling<'_>, state: &mut State, taken: &Taken<'_>) {
     let Taken {
         commit,
         heads,
