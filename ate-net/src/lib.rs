@@ -3,22 +3,26 @@
 //! # Place in the stack
 //! Above `ate-crypto`, `ate-log` and `ate-chain`; below `ate`. Sockets and tokio live here and nowhere below.
 
+mod client;
 pub mod conformance;
 mod error;
 mod framed;
 mod host;
 mod node;
 mod node_id;
+mod notebook;
 mod promise;
 mod transport;
 mod wire;
 
+pub use client::{Client, Found, Link, LinkState, Remote, RemoteStatus};
 pub use error::NetError;
 pub use host::{Act, Admission, Everybody, Host, Peer, Verdict};
 pub use node::{Node, NodeLimits, NodeParts};
 pub use wire::{RefusalCode, Standing};
 
 pub use node_id::NodeId;
+pub use notebook::{Evidence, Forgetful, Kept, Notebook};
 pub use transport::{
     Connection, Endpoint, Listener, MemoryListener, MemoryNetwork, MemoryTransport, QuicLimits,
     QuicListener, QuicTransport, ReceiveHalf, Retry, SendHalf, Stream, Task, Transport,
