@@ -24,7 +24,7 @@ pub use wire::{RefusalCode, Standing};
 pub use node_id::NodeId;
 pub use notebook::{Evidence, Forgetful, Kept, Notebook};
 pub use transport::{
-    Connection, Endpoint, Listener, MemoryListener, MemoryNetwork, MemoryTransport, QuicLimits,
-    QuicListener, QuicTransport, ReceiveHalf, Retry, SendHalf, Stream, Task, Transport,
-    TransportError,
+    Connection, Endpoint, Listener, MemoryListener, MemoryNetwork, MemoryTransport, Passing,
+    QuicLimits, QuicListener, QuicTransport, ReceiveHalf, Retry, SendHalf, SimConditions,
+    SimListener, SimNetwork, SimTransport, Stream, Task, Transport, TransportError,
 };

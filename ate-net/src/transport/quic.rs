@@ -143,7 +143,8 @@ impl QuicListener {
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config
             .transport_config(limits.answering()?)
-            .max_incoming(limits.half_open_max)
+            // A little more, so that those above the limit hear that they are refused.
+            .max_incoming(limits.half_open_max.saturating_add(64))
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_BYTES_MAX * 256);
         let endpoint =
@@ -285,3 +286,6 @@ fn unusable(why: &dyn std::fmt::Display) -> TransportError {
         why: why.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;
