@@ -3,9 +3,26 @@
 //! # Place in the stack
 //! Above `ate-crypto`, `ate-log` and `ate-chain`; below `ate`. Sockets and tokio live here and nowhere below.
 
+mod address;
+mod http;
+mod limits;
+mod metrics;
 mod node_id;
 mod transport;
 
+pub use address::{
+    ADDRESS_BYTES_MAX, AddressError, ChainAddress, DEFAULT_PORT, NodeAddress, decode_name,
+    encode_name,
+};
+pub use http::{HTTP_HEAD_BYTES_MAX, HttpLimits, HttpServer, Pages};
+pub use limits::{
+    Concurrent, IpPrefix, LimitHit, LimitKind, Limiter, Limits, Permit, Rate, TokenBuckets,
+};
+pub use metrics::{
+    Bounds, CommitRefusal, ConnectionRefusal, Counter, Counters, Counters2, Entered, Gauge,
+    HandshakeEnd, Histogram, Label, LatencyMs, METRICS_CONTENT_TYPE, Metrics, RequestEnd,
+    RequestKind, SizeBytes,
+};
 pub use node_id::NodeId;
 pub use transport::{
     Connection, Endpoint, Listener, ReceiveHalf, SendHalf, Stream, Task, Transport, TransportError,
