@@ -147,8 +147,8 @@ impl<K: Ord + Clone> TokenBuckets<K> {
         let mut table = self.table.lock();
         let Table { rows, ends, others } = &mut *table;
         if !rows.contains_key(&key) && rows.len() >= self.rows_max {
-            let (ends_ms, _) = ends.first().unwrap_or(&(u64::MAX, key.clone())).clone();
-            if ends_ms > now_ms {
+            let has_room = ends.first().is_some_and(|(ends_ms, _)| *ends_ms <= now_ms);
+            if !has_room {
                 *others = others.at(rate, now_ms);
                 return change(others, rate);
             }
