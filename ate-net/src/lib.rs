@@ -4,6 +4,7 @@
 //! Above `ate-crypto`, `ate-log` and `ate-chain`; below `ate`. Sockets and tokio live here and nowhere below.
 
 mod address;
+pub mod conformance;
 mod http;
 mod limits;
 mod metrics;
@@ -25,5 +26,7 @@ pub use metrics::{
 };
 pub use node_id::NodeId;
 pub use transport::{
-    Connection, Endpoint, Listener, ReceiveHalf, SendHalf, Stream, Task, Transport, TransportError,
+    Connection, Endpoint, Listener, MemoryListener, MemoryNetwork, MemoryTransport, QuicLimits,
+    QuicListener, QuicTransport, ReceiveHalf, Retry, SendHalf, Stream, Task, Transport,
+    TransportError,
 };
