@@ -249,7 +249,7 @@ impl KnownNodes {
                 address: address.host_port(),
                 known,
                 shown,
-                file: self.files.path(FILE),
+                file: self.files.path(FILE).map(Into::into),
             }),
             _ => Ok(()),
         }

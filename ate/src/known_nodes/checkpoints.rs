@@ -134,9 +134,8 @@ impl KnownNodes {
             KnownNodesError::Contradiction {
                 node,
                 chain,
-                size: kept.size,
-                kept: kept.root,
-                shown: shown.root,
+                kept: Box::new(kept),
+                shown: Box::new(shown.clone()),
             }
         })
     }

@@ -1,10 +1,12 @@
 //! What can be wrong with what is remembered, or with what was shown against it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ate_chain::ChainId;
-use ate_crypto::{Hash, KeyId};
 use ate_net::NodeId;
+
+use super::checkpoints::KeptCheckpoint;
+use super::names::NamePin;
 
 /// Why a node, a name or a checkpoint is not to be believed, or cannot be judged.
 #[derive(Debug, thiserror::Error)]
@@ -23,19 +25,16 @@ pub enum KnownNodesError {
         /// The other one.
         shown: NodeId,
         /// Where the known one stands.
-        file: Option<PathBuf>,
+        file: Option<Box<Path>>,
     },
     /// A name stands for another chain than before.
-    #[error("`{name}` of {root} at node {node} was chain {known}, and is {shown} now")]
+    #[error(
+        "`{}` of {} at node {} was chain {}, and is {shown} now",
+        known.name, known.root, known.node, known.chain
+    )]
     NameChanged {
-        /// The node.
-        node: NodeId,
-        /// The root whose name it is.
-        root: KeyId,
-        /// The name.
-        name: String,
         /// What it stood for.
-        known: ChainId,
+        known: Box<NamePin>,
         /// What it is said to stand for.
         shown: ChainId,
     },
@@ -53,19 +52,18 @@ pub enum KnownNodesError {
     },
     /// Two roots were signed for one size: two histories.
     #[error(
-        "node {node} has signed two histories of chain {chain} with {size} commits: root {kept} before, {shown} now"
+        "node {node} has signed two histories of chain {chain} with {} commits: root {} before, {} now",
+        kept.size, kept.root, shown.root
     )]
     Contradiction {
         /// The node.
         node: NodeId,
         /// The chain.
         chain: ChainId,
-        /// The size of both.
-        size: u64,
-        /// Root of the kept checkpoint.
-        kept: Hash,
-        /// Root of the other.
-        shown: Hash,
+        /// The kept checkpoint.
+        kept: Box<KeptCheckpoint>,
+        /// The other, of the same size.
+        shown: Box<KeptCheckpoint>,
     },
     /// A file is not what this program writes.
     #[error("{file} is damaged in line {line}: {why}")]

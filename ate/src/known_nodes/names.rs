@@ -89,10 +89,7 @@ impl KnownNodes {
             None => Ok(false),
             Some(pin) if pin.chain == shown => Ok(true),
             Some(pin) => Err(KnownNodesError::NameChanged {
-                node,
-                root,
-                name: name.to_owned(),
-                known: pin.chain,
+                known: Box::new(pin.clone()),
                 shown,
             }),
         };
