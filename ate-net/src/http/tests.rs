@@ -187,7 +187,7 @@ fn idle_connections_do_not_shut_the_monitor_out_for_long() {
     let limits = HttpLimits {
         connections: 8,
         connections_per_address: 4,
-        head_ms_max: 300,
+        head_ms_max: 2000,
         ..HttpLimits::default()
     };
     let server = start(limits);
