@@ -176,6 +176,10 @@ pub enum Error {
     /// The store was opened for reading.
     #[error("the store is open for reading only")]
     ReadOnly,
+    /// A node is not the one that was known, or what is known of nodes cannot be read.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Nodes(#[from] crate::known_nodes::KnownNodesError),
 }
 
 impl Error {
@@ -209,6 +213,8 @@ impl Error {
             Self::ChainName { .. } => ErrorKind::Limit,
             Self::Seal(error) => seal_kind(error),
             Self::ReadOnly => ErrorKind::Denied,
+            #[cfg(feature = "net")]
+            Self::Nodes(error) => nodes_kind(error),
             Self::Erase(ate_chain::EraseError::Read(error)) => chain_read_kind(error),
             Self::Erase(ate_chain::EraseError::Log(ate_log::AppendError::Poisoned { .. })) => {
                 ErrorKind::Poisoned
@@ -265,6 +271,14 @@ impl Error {
             }
             (Self::Backup(ate_log::BackupError::Damaged { .. }), _) => {
                 "use another backup, or remove the named file and make this one again from the store"
+            }
+            #[cfg(feature = "net")]
+            (Self::Nodes(_), ErrorKind::Denied | ErrorKind::Rejected) => {
+                "do not go on with that node before whoever runs it has explained it; `ate nodes` pins what was changed on purpose"
+            }
+            #[cfg(feature = "net")]
+            (Self::Nodes(_), ErrorKind::Damaged) => {
+                "mend the named line, or put the file back from a copy: without it every node is a first use again"
             }
             (_, ErrorKind::Locked) => "wait for the other process to end, or open for reading",
             (_, ErrorKind::Poisoned | ErrorKind::Unknown) => {
@@ -370,6 +384,22 @@ fn log_kind(error: &ate_log::OpenError) -> ErrorKind {
         OpenError::Io { source, .. } if is_full(source) => ErrorKind::Full,
         OpenError::NotADirectory { .. } | OpenError::Io { .. } => ErrorKind::Io,
         _ => ErrorKind::Damaged,
+    }
+}
+
+#[cfg(feature = "net")]
+fn nodes_kind(error: &crate::known_nodes::KnownNodesError) -> ErrorKind {
+    use crate::known_nodes::KnownNodesError;
+    match error {
+        KnownNodesError::Changed { .. } | KnownNodesError::NameChanged { .. } => ErrorKind::Denied,
+        KnownNodesError::RolledBack { .. } | KnownNodesError::Contradiction { .. } => {
+            ErrorKind::Rejected
+        }
+        KnownNodesError::Damaged { .. } => ErrorKind::Damaged,
+        KnownNodesError::Newer { .. } => ErrorKind::NewerSchema,
+        KnownNodesError::File { source, .. } if is_full(source) => ErrorKind::Full,
+        KnownNodesError::File { .. } => ErrorKind::Io,
+        _ => ErrorKind::Limit,
     }
 }
 

@@ -36,6 +36,7 @@ fn help_version_and_completions_go_to_standard_output() {
         "log",
         "verify",
         "identity",
+        "nodes",
         "info",
         "completions",
     ] {

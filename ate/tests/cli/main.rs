@@ -8,6 +8,7 @@ mod documents;
 mod help;
 mod identity;
 mod import;
+mod nodes;
 mod processes;
 mod support;
 mod upkeep;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use ate::chain::Version;
 use clap::{Args, Parser, Subcommand};
 
+use crate::logging::LogOptions;
+
 /// Events of an import's commit: below the format's limit by enough for definitions of types.
 const PER_COMMIT_DEFAULT: u32 = 1000;
 
@@ -52,6 +54,8 @@ pub(crate) struct Global {
     /// Read the passphrase of the identity from the first line of a file (else from ATE_PASSPHRASE, else it is asked for)
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -204,6 +208,19 @@ Examples:
   ate --dir ./new identity import - < words.txt
   ate identity passphrase set")]
     Identity(IdentityArgs),
+    /// Show, vouch for or forget the nodes that this store has met
+    #[command(after_help = "\
+Examples:
+  ate nodes ls                                  whom this store knows, and since when
+  ate nodes ls --names                          and which chain each of their names stands for
+  ate nodes pin ate://NODE@db.example.org:4433 --note 'told by phone'
+  ate nodes pin 'ate://NODE@db.example.org/ROOT/shop?id=CHAIN'
+  ate nodes forget db.example.org:4433
+  ate nodes forget ate://db.example.org/shop    what that name stands for, and nothing else
+
+The first key that answers at an address without a key is trusted and kept in the file `known-nodes` of the store; another key
+there later is an error. `pin` says which key is right, in place of what was known; `forget` makes the next meeting a first one.")]
+    Nodes(NodesArgs),
     /// Show paths, identity, chains, disk use and limits
     #[command(after_help = "\
 Example:
@@ -447,6 +464,35 @@ pub(crate) enum PassphraseCommand {
     },
     /// Store the identity without a passphrase again
     Clear,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodesArgs {
+    #[command(subcommand)]
+    pub(crate) command: NodesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodesCommand {
+    /// List the nodes that are known, with their keys
+    Ls {
+        /// List also which chain each name stands for
+        #[arg(long)]
+        names: bool,
+    },
+    /// Forget the key of a place, or, with the address of a chain, what its name stands for
+    Forget {
+        /// host:port, ate://host:port, or ate://host:port/[ROOT/]CHAIN
+        address: String,
+    },
+    /// Vouch for the key of a node and, with the address of a chain, for the chain of that name
+    Pin {
+        /// ate://NODE@host:port, or ate://NODE@host:port/[ROOT/]CHAIN?id=ID
+        address: String,
+        /// Why it is trusted, for those who look later
+        #[arg(long, value_name = "TEXT", default_value = "pinned")]
+        note: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -17,6 +17,8 @@ mod info;
 mod interrupt;
 mod lines;
 mod log;
+mod logging;
+mod nodes;
 mod output;
 mod passphrase;
 mod progress;
@@ -29,6 +31,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use tracing_subscriber::filter::LevelFilter;
 
 use args::{Cli, Command};
 use failure::{Code, Failure};
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
+    logging::start(&cli.global.log, LevelFilter::WARN)?;
     let mut out = Output::new(cli.global.json);
     let place = Place::new(&cli.global);
     let result = match cli.command {
@@ -82,6 +86,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Repair(args)) => repair::run(&place, &args, &mut out),
         Some(Command::Restore(args)) => backup::restore(&place, &args, &mut out),
         Some(Command::Identity(args)) => identity::run(&place, args.command, &mut out),
+        Some(Command::Nodes(args)) => nodes::run(&place, args.command, &mut out),
         Some(Command::Info) => info::run(&place, &mut out),
         Some(Command::Completions(args)) => {
             let mut script = Vec::new();
