@@ -12,3 +12,4 @@ mod processes;
 mod support;
 mod upkeep;
 mod verify;
+mod watch;
