@@ -161,6 +161,36 @@ pub enum Reject {
     },
 }
 
+/// Why a batch of commits is none. Nothing was done with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BatchError {
+    /// Bytes that do not decode.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// Its parts do not fit together.
+    #[error("{why}")]
+    Invalid {
+        /// What does not fit.
+        why: &'static str,
+    },
+}
+
+/// Why frames that were shown were not taken in. The chain is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// They break a limit of frames.
+    #[error("what was shown is no frame: {0}")]
+    Shown(#[source] AppendError),
+    /// A hash, a signature or a rule does not hold, or commits are missing.
+    #[error("what was shown does not verify: {0}")]
+    Invalid(#[source] OpenError),
+    /// The own log did not take them.
+    #[error("the replica's log: {0}")]
+    Log(#[source] AppendError),
+}
+
 /// How a commit ended without a receipt.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -211,6 +241,14 @@ pub enum ReadError {
     NotFound {
         /// Record.
         key: RecordKey,
+    },
+    /// A replica that fetches contents when they are read does not hold this one, and did not get it.
+    #[error("content {}.{} is elsewhere: {source}", content.seq, content.event)]
+    Elsewhere {
+        /// Which.
+        content: crate::replica::ContentId,
+        /// Why it did not come.
+        source: crate::replica::FetchError,
     },
     /// No key for the scope and epoch is held.
     #[error("no key for epoch {epoch} of scope {scope} is held")]

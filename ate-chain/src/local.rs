@@ -8,9 +8,11 @@ use ate_crypto::{Hash, Identity, KeyId, Random};
 use ate_log::{Location, Log};
 use parking_lot::{Mutex, RwLock};
 
+use crate::batch::Batch;
 use crate::committer::{Committed, Committer};
+use crate::directory::DirectoryEntry;
 use crate::draft::{Author, Draft};
-use crate::error::{SealError, SubmitError};
+use crate::error::{Reject, SealError, SubmitError};
 use crate::event::Genesis;
 use crate::genesis::{Birth, lane_of};
 use crate::ids::{ChainId, LaneId, Position, RecordKey, SchemaTag, Version};
@@ -20,6 +22,7 @@ use crate::pending::Pending;
 use crate::policy::WritePolicy;
 use crate::ports::Observer;
 use crate::replay::ReadTo;
+use crate::replica::ReplicaCell;
 use crate::seal::Sealed;
 use crate::state::{Found, State};
 use crate::table::{Slot, flag};
@@ -49,6 +52,8 @@ pub struct Local {
     random: Arc<dyn Random>,
     /// How far the log is in the state. Locked after the state, never before.
     pub(crate) read_to: Mutex<ReadTo>,
+    /// What makes the chain a replica.
+    pub(crate) replica: ReplicaCell,
     /// Held while erased bodies are destroyed.
     pub(crate) erasing: Mutex<()>,
     /// An erasure has removed the state at rest.
@@ -103,6 +108,7 @@ impl Local {
             birth,
             keyrings: Mutex::new(keyrings),
             read_to: Mutex::new(ReadTo::at(committer_start)),
+            replica: ReplicaCell::new(),
             erasing: Mutex::default(),
             rest_removed: AtomicBool::new(false),
             watched,
@@ -157,6 +163,23 @@ impl Local {
     pub fn rested(&self, bytes: u64) {
         let mut read_to = self.read_to.lock();
         read_to.fresh_bytes = read_to.fresh_bytes.saturating_sub(bytes);
+    }
+
+    /// The chain as a list of chains shows it; `None` for one that was not born here and of which no commit has come.
+    pub(crate) fn entry(&self) -> Option<DirectoryEntry> {
+        match &self.birth {
+            Some(birth) => Some(birth.entry()),
+            None => self.with_state(|state| self.entry_in(state)),
+        }
+    }
+
+    pub(crate) fn entry_in(&self, state: &State) -> Option<DirectoryEntry> {
+        let genesis = state.genesis.as_ref()?;
+        Some(DirectoryEntry {
+            chain: self.chain,
+            name: genesis.name.clone(),
+            root: genesis.root.id(),
+        })
     }
 
     /// Whether the chain stands in the log: its first commit has been confirmed.
@@ -231,9 +254,38 @@ impl Local {
         }
     }
 
+    /// Hands over commits that somebody else has signed; one answer for each, in order, and one that is refused does not stop those behind it.
+    ///
+    /// Cheap refusals come first: the author must be known to the chain, or be the root that the batch founds the chain on; then the signature is verified, on
+    /// the calling thread and without a lock. A commit that was sent before is answered with the place that it has.
+    pub fn submit_signed(
+        self: &Arc<Self>,
+        batch: Batch,
+    ) -> Vec<Pending<Result<Committed, SubmitError>>> {
+        let author = batch.author();
+        let known = self.with_state(|state| state.keys.get(&author).cloned());
+        let founder = batch.genesis().map(|genesis| genesis.root.clone());
+        let refusal = match known.or(founder) {
+            None => Reject::UnknownAuthor { author },
+            Some(who) if batch.is_signed_by(&who) => {
+                return self.committer.submit_signed(self.clone(), batch);
+            }
+            Some(_) => Reject::Invalid {
+                why: "the signature does not hold",
+            },
+        };
+        let refusals = std::iter::repeat_n(refusal, batch.ids().len());
+        refusals
+            .map(|refusal| Pending::ready(Err(refusal.into())))
+            .collect()
+    }
+
     /// Hands a commit over for ordering. It is in the order, or refused, when the answer comes; dropping the answer takes nothing back.
     pub fn submit(self: &Arc<Self>, sealed: Sealed) -> Pending<Result<Committed, SubmitError>> {
-        self.committer.submit(self.clone(), sealed)
+        match self.replica.get() {
+            Some(replica) => self.send_up(replica, sealed),
+            None => self.committer.submit(self.clone(), sealed),
+        }
     }
 
     /// Seals and submits a draft.

@@ -28,6 +28,10 @@ pub(crate) const MESSAGE_BYTES: usize = LABEL.len() + 1 + 1 + 32 + 32;
 pub enum Purpose {
     /// The root of a batch of commits.
     Batch = 1,
+    /// That this identity speaks on one network connection: the content begins with the connection's binding.
+    Channel = 2,
+    /// A call to a service.
+    Call = 3,
 }
 
 impl Purpose {

@@ -3,10 +3,13 @@
 //! # Place in the stack
 //! Above `ate-crypto`, `ate-log` and `ate-chain`; below `ate`. Sockets and tokio live here and nowhere below.
 
+pub mod conformance;
 mod node_id;
 mod transport;
 
 pub use node_id::NodeId;
 pub use transport::{
-    Connection, Endpoint, Listener, ReceiveHalf, SendHalf, Stream, Task, Transport, TransportError,
+    Connection, Endpoint, Listener, MemoryListener, MemoryNetwork, MemoryTransport, QuicLimits,
+    QuicListener, QuicTransport, ReceiveHalf, Retry, SendHalf, Stream, Task, Transport,
+    TransportError,
 };
