@@ -23,7 +23,7 @@ impl Local {
     /// The log's; a commit that does not match the chain's leaf is damaged. Those before it were shown.
     ///
     /// # Cost
-    /// One pass over the heads: some 3 µs for a commit of one record, no body is touched. Few commits are read one by one.
+    /// One pass over the heads: some 5 µs for a commit of one record, no body is touched. Few commits are read one by one.
     pub fn visit_commits(
         &self,
         from: u64,

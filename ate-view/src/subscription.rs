@@ -8,6 +8,7 @@ mod consumer;
 mod feed;
 mod matcher;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -238,23 +239,32 @@ impl<T: Send + Sync + 'static> Subscription<T> {
     /// # Cost
     /// Commits that do not concern it: one pass over their heads, in pieces of milliseconds a poll. A change: its content is read and opened, unless it is
     /// resident.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "what comes next may have to be waited for, so it is no iterator"
+    )]
     pub fn next(&mut self) -> Pending<Result<Option<Change<T>>, SubscribeError>> {
         Pending::new(Next {
             feed: self.feed.clone(),
-            moved: None,
+            waits: Waits::Nothing,
         })
     }
 
-    /// The next change of those that are there; `None` if there is none now.
+    /// The next change of those that are there; `None` if there is none now. Where contents are fetched when they are read, the calling thread waits for them.
     ///
     /// # Errors
     /// As [`next`](Self::next).
     pub fn try_next(&mut self) -> Result<Option<Change<T>>, SubscribeError> {
         loop {
-            match self.feed.lock().step()? {
+            let step = self.feed.lock().step()?;
+            match step {
                 Step::Change(change) => return Ok(Some(change)),
                 Step::Nothing(_) => return Ok(None),
                 Step::More => {}
+                Step::Fetch(fetch) => {
+                    let answer = fetch.wait();
+                    self.feed.lock().fetched(answer)?;
+                }
             }
         }
     }
@@ -304,43 +314,66 @@ impl<T> std::fmt::Debug for Subscription<T> {
 /// The [`Source`] behind [`Subscription::next`].
 struct Next<T> {
     feed: Arc<Mutex<Feed<T>>>,
-    /// Resolves when the chain has moved.
-    moved: Option<Pending<Option<Position>>>,
+    waits: Waits,
+}
+
+/// What has to happen before there is work again.
+enum Waits {
+    Nothing,
+    /// The chain moves.
+    Moved(Pending<Option<Position>>),
+    /// Contents come from elsewhere.
+    Fetched(Pending<Result<(), ate_chain::ReadError>>),
 }
 
 type Answer<T> = Result<Option<Change<T>>, SubscribeError>;
 
 impl<T> Next<T> {
-    /// A piece of work: an answer, or what there is to wait for, or neither.
-    fn work(&self) -> (Option<Answer<T>>, Option<Pending<Option<Position>>>) {
+    /// A piece of work: an answer, or what there is to wait for.
+    fn work(&mut self) -> Option<Answer<T>> {
         let mut feed = self.feed.lock();
-        match feed.step() {
-            Ok(Step::Change(change)) => (Some(Ok(Some(change))), None),
-            Ok(Step::More) => (None, None),
+        self.waits = match feed.step() {
+            Ok(Step::Change(change)) => return Some(Ok(Some(change))),
+            Err(error) => return Some(Err(error)),
+            Ok(Step::More) => Waits::Nothing,
             Ok(Step::Nothing(position)) => {
-                let local = feed.matcher.session.local().clone();
-                (None, Some(local.past(position)))
+                let local = feed.matcher.session.local();
+                Waits::Moved(local.past(position))
             }
-            Err(error) => (Some(Err(error)), None),
-        }
+            Ok(Step::Fetch(fetch)) => Waits::Fetched(fetch),
+        };
+        None
+    }
+
+    /// After the chain has moved, or will not any more.
+    fn moved(&mut self, position: Option<Position>) -> Option<Answer<T>> {
+        self.waits = Waits::Nothing;
+        position.is_none().then_some(Ok(None))
+    }
+
+    fn fetched(&mut self, answer: Result<(), ate_chain::ReadError>) -> Option<Answer<T>> {
+        self.waits = Waits::Nothing;
+        self.feed.lock().fetched(answer).err().map(Err)
     }
 }
 
 impl<T: Send + Sync + 'static> Source<Answer<T>> for Next<T> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer<T>> {
         for _ in 0..STEPS_A_POLL {
-            if let Some(moved) = &mut self.moved {
-                match std::pin::Pin::new(moved).poll(context) {
+            let ended = match &mut self.waits {
+                Waits::Nothing => None,
+                Waits::Moved(moved) => match Pin::new(moved).poll(context) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(None) => return Poll::Ready(Ok(None)),
-                    Poll::Ready(Some(_)) => self.moved = None,
-                }
-            }
-            let (answer, moved) = self.work();
-            if let Some(answer) = answer {
+                    Poll::Ready(position) => self.moved(position),
+                },
+                Waits::Fetched(fetch) => match Pin::new(fetch).poll(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(answer) => self.fetched(answer),
+                },
+            };
+            if let Some(answer) = ended.or_else(|| self.work()) {
                 return Poll::Ready(answer);
             }
-            self.moved = moved;
         }
         context.waker().wake_by_ref();
         Poll::Pending
@@ -348,16 +381,20 @@ impl<T: Send + Sync + 'static> Source<Answer<T>> for Next<T> {
 
     fn wait(mut self: Box<Self>) -> Answer<T> {
         loop {
-            if let Some(moved) = self.moved.take()
-                && moved.wait().is_none()
-            {
-                return Ok(None);
-            }
-            let (answer, moved) = self.work();
-            if let Some(answer) = answer {
+            let ended = match std::mem::replace(&mut self.waits, Waits::Nothing) {
+                Waits::Nothing => None,
+                Waits::Moved(moved) => {
+                    let position = moved.wait();
+                    self.moved(position)
+                }
+                Waits::Fetched(fetch) => {
+                    let answer = fetch.wait();
+                    self.fetched(answer)
+                }
+            };
+            if let Some(answer) = ended.or_else(|| self.work()) {
                 return answer;
             }
-            self.moved = moved;
         }
     }
 }

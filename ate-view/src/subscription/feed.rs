@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use ate_chain::{Position, RecordKey, Version};
+use ate_chain::{
+    ContentId, FetchError, Pending, Position, ReadError as ChainError, RecordKey, Version,
+};
 
 use crate::dao::Dao;
 use crate::error::{ReadError, SubscribeError};
@@ -13,11 +15,14 @@ use crate::session::Session;
 use crate::subscription::change::Change;
 use crate::subscription::consumer::{Consumer, Keeping};
 use crate::subscription::matcher::{Found, Kind, Matcher, is_hidden};
+use crate::write::FutureSource;
 
 /// Commits looked through at once, so that a poll takes milliseconds however far behind the consumer is.
 const LOOK_COMMITS: u64 = 1024;
 /// No further commit is looked through when so many changes wait: with those of one commit the most that is ever held, 32 bytes each.
 const FOUND_MAX: usize = 256;
+/// Contents asked for at once, where they are fetched when they are read.
+const FETCH_MAX: usize = 64;
 
 /// Opens a version of a record as what the consumer wants.
 pub(super) type Open<T> = fn(&Arc<Session>, &RecordKey, Version) -> Result<Dao<T>, ReadError>;
@@ -40,6 +45,8 @@ pub(super) struct Feed<T> {
     skip: u32,
     /// What was found in those before it and not handed out yet.
     found: VecDeque<Found>,
+    /// The change in front whose content was fetched, or for what reason never will be.
+    fetched: Option<(Version, Option<ChainError>)>,
     /// The last change that was handed out is not acknowledged yet.
     is_given: bool,
 }
@@ -51,6 +58,8 @@ pub(super) enum Step<T> {
     Nothing(Position),
     /// Commits were looked through and none had anything.
     More,
+    /// Contents have to come from elsewhere; [`Feed::fetched`] takes the answer.
+    Fetch(Pending<Result<(), ChainError>>),
 }
 
 impl<T> Feed<T> {
@@ -68,6 +77,7 @@ impl<T> Feed<T> {
             next: 0,
             skip: 0,
             found: VecDeque::new(),
+            fetched: None,
             is_given: false,
         }
     }
@@ -84,7 +94,13 @@ impl<T> Feed<T> {
             return Ok(Step::Change(Change::Lagged { behind }));
         }
         while let Some(found) = self.found.front().copied() {
-            let change = self.show(&found)?;
+            let change = match self.show(&found) {
+                Err(ReadError::Chain(error)) if self.is_to_fetch(&error, found.version) => {
+                    return Ok(Step::Fetch(self.fetch(found.version)));
+                }
+                shown => shown?,
+            };
+            self.fetched = None;
             self.found.pop_front();
             if let Some(change) = change {
                 self.is_given = true;
@@ -98,6 +114,57 @@ impl<T> Feed<T> {
         }
         self.look(end)?;
         Ok(Step::More)
+    }
+
+    /// Whether an error says that a content was not asked for yet, and it was not.
+    fn is_to_fetch(&self, error: &ChainError, version: Version) -> bool {
+        let is_elsewhere = matches!(
+            error,
+            ChainError::Elsewhere {
+                source: FetchError::NotFetched,
+                ..
+            }
+        );
+        let is_first = !matches!(&self.fetched, Some((fetched, _)) if *fetched == version);
+        is_elsewhere && is_first
+    }
+
+    /// Asks for the content in front, and for some that follow.
+    fn fetch(&mut self, version: Version) -> Pending<Result<(), ChainError>> {
+        self.fetched = Some((version, None));
+        let puts = self.found.iter().filter(|found| found.kind == Kind::Put);
+        let wanted: Vec<ContentId> = puts
+            .take(FETCH_MAX)
+            .map(|found| ContentId {
+                seq: found.version.seq,
+                event: found.version.event,
+            })
+            .collect();
+        let local = self.matcher.session.local().clone();
+        let fetching = async move { local.fetch(wanted).await };
+        Pending::new(FutureSource(Box::pin(fetching)))
+    }
+
+    /// Takes the answer to a fetch.
+    ///
+    /// # Errors
+    /// It may succeed later. The feed stays where it is.
+    pub(super) fn fetched(&mut self, answer: Result<(), ChainError>) -> Result<(), SubscribeError> {
+        let Err(error) = answer else {
+            return Ok(());
+        };
+        if error.is_transient() {
+            self.fetched = None;
+            return Err(ReadError::from(error).into());
+        }
+        // Contents are fetched in order: if another one is missing, the one in front has come.
+        if let (Some((version, why)), ChainError::Elsewhere { content, .. }) =
+            (&mut self.fetched, &error)
+            && (version.seq, version.event) == (content.seq, content.event)
+        {
+            *why = Some(error);
+        }
+        Ok(())
     }
 
     /// What was handed out is done; so is what was passed over behind it.
@@ -202,7 +269,14 @@ impl<T> Feed<T> {
                 Ok(dao) => Change::Put(dao),
                 Err(ReadError::Erased { .. }) => Change::Erased { key, version },
                 Err(ReadError::Dropped { .. }) => Change::Dropped { key, version },
-                Err(ReadError::Chain(error)) if error.is_io() => return Err(error.into()),
+                Err(ReadError::Chain(error)) if error.is_transient() => match &self.fetched {
+                    Some((fetched, Some(_))) if *fetched == version => Change::Unreadable {
+                        key,
+                        version,
+                        error: error.into(),
+                    },
+                    _ => return Err(error.into()),
+                },
                 Err(error) if is_hidden(&error) => return Ok(None),
                 Err(error) => Change::Unreadable {
                     key,
