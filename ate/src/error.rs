@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ate_chain::Reject;
 use ate_crypto::KeystoreError;
-use ate_view::{CommitError, ReadError, TransactError};
+use ate_view::{CommitError, ReadError, SubscribeError, TransactError};
 
 use crate::backup::Standing;
 
@@ -81,6 +81,9 @@ pub enum Error {
     /// A transaction closure has no receipt.
     #[error(transparent)]
     Transact(#[from] TransactError),
+    /// A subscription has no next change.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
     /// A chain cannot be opened or does not verify.
     #[error(transparent)]
     Chain(#[from] ate_chain::OpenError),
@@ -192,6 +195,7 @@ impl Error {
                 commit_kind(error)
             }
             Self::Transact(_) => ErrorKind::Rejected,
+            Self::Subscribe(error) => subscribe_kind(error),
             Self::Chain(error) => open_kind(error),
             Self::Log(error) => log_kind(error),
             Self::Close(ate_log::AppendError::Poisoned { .. }) => ErrorKind::Poisoned,
@@ -303,6 +307,21 @@ fn read_kind(error: &ReadError) -> ErrorKind {
         ReadError::Name { .. } | ReadError::Collection { .. } => ErrorKind::Limit,
         ReadError::Chain(error) => chain_read_kind(error),
         _ => ErrorKind::Damaged,
+    }
+}
+
+fn subscribe_kind(error: &SubscribeError) -> ErrorKind {
+    use ate_chain::MarkError;
+    match error {
+        SubscribeError::Read(error) => read_kind(error),
+        SubscribeError::Running { .. } => ErrorKind::Conflict,
+        SubscribeError::Mark(MarkError::Write(ate_log::AppendError::DiskFull { .. })) => {
+            ErrorKind::Full
+        }
+        SubscribeError::Mark(MarkError::Write(
+            ate_log::AppendError::ReadOnly | ate_log::AppendError::Closed,
+        )) => ErrorKind::Denied,
+        _ => ErrorKind::Io,
     }
 }
 

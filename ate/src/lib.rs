@@ -58,8 +58,9 @@ pub use ate_view as view;
 pub use ate_chain::{ChainId, Depth, Pending, Position, Proved, RecordKey, Version};
 pub use ate_crypto::{Hash, Identity, KeyId, Seed, Who};
 pub use ate_view::{
-    Chain, CommitError, Dao, Document, Expect, Json, Key, NamedEntry, ReadError, Receipt, Record,
-    Shape, Transaction, View, Write,
+    AnyRecord, Chain, Change, CommitError, ConsumerInfo, Dao, Document, Expect, Json, Key,
+    NamedEntry, ReadError, Receipt, Record, Shape, SubscribeError, Subscription, Transaction, View,
+    Write,
 };
 pub use backup::{
     Backup, RepairedStore, RestoreStep, RestoredStore, Standing, backup, repair, restore,
@@ -81,7 +82,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What most programs need.
 pub mod prelude {
-    pub use crate::{Chain, Dao, Key, Position, Receipt, Store, Transaction, View, Who};
+    pub use crate::{Chain, Change, Dao, Key, Position, Receipt, Store, Transaction, View, Who};
     pub use ate_view::{Record, Shape};
     pub use serde::{Deserialize, Serialize};
 }

@@ -34,6 +34,7 @@ fn help_version_and_completions_go_to_standard_output() {
         "import",
         "export",
         "log",
+        "watch",
         "verify",
         "identity",
         "nodes",

@@ -13,3 +13,4 @@ mod processes;
 mod support;
 mod upkeep;
 mod verify;
+mod watch;

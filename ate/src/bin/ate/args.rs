@@ -138,6 +138,18 @@ Examples:
   ate log universe --follow         and what is written from now on
   ate log universe --json           with the bytes of each part")]
     Log(Log),
+    /// Show the changes of a chain as they are made
+    #[command(after_help = "\
+Examples:
+  ate watch universe                              from now on, until Ctrl-C
+  ate watch universe --prefix settings/ --from 0  all there ever were of these names, and what follows
+  ate watch universe --json --count 1             wait for one change
+  ate watch shop --type order --as mailer         go on where the last `--as mailer` ended
+
+Every change comes once, in order, as the record was then; what was erased or dropped since says so. With --as the place is kept
+in this store: a change that was not printed to the end comes again. Only the process that writes the store can keep it, so no
+other may run meanwhile; the first time it begins with what is new, or at --from.")]
+    Watch(Watch),
     /// Prove chains again from their first commit
     #[command(after_help = "\
 Examples:
@@ -341,6 +353,45 @@ pub(crate) struct Log {
     /// Go on with what is written from now on, until Ctrl-C
     #[arg(long, short)]
     pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Chain to watch
+    pub(crate) chain: String,
+    /// Only records whose names begin like this
+    #[arg(long, value_name = "PREFIX", conflicts_with = "record")]
+    pub(crate) prefix: Option<String>,
+    /// Only this record: its name or its key
+    #[arg(long, value_name = "KEY")]
+    pub(crate) record: Option<String>,
+    /// Only records of the type of this name; documents are `json`
+    #[arg(long = "type", value_name = "NAME")]
+    pub(crate) type_name: Option<String>,
+    /// Begin behind this position; 0 is the beginning
+    #[arg(long, value_name = "POSITION|now", default_value = "now", value_parser = begin)]
+    pub(crate) from: Begin,
+    /// Remember under this name what was printed, and go on there
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) consumer: Option<String>,
+    /// End after so many changes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
+/// Where a watch begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Begin {
+    Now,
+    At(u64),
+}
+
+fn begin(text: &str) -> Result<Begin, String> {
+    if text == "now" {
+        return Ok(Begin::Now);
+    }
+    let position = text.parse().map_err(|_| "a position or `now`");
+    Ok(Begin::At(position?))
 }
 
 #[derive(Debug, Args)]

@@ -27,6 +27,7 @@ mod salvage;
 mod store;
 mod upkeep;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -79,6 +80,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Import(args)) => import::run(&place, &args, &mut out),
         Some(Command::Export(args)) => export::run(&place, &args, &mut out),
         Some(Command::Log(args)) => log::run(&place, &args, &mut out),
+        Some(Command::Watch(args)) => watch::run(&place, &args, &mut out),
         Some(Command::Verify(args)) => verify::run(&place, &args, &mut out),
         Some(Command::Compact(args)) => upkeep::compact(&place, &args, &mut out),
         Some(Command::Scrub(args)) => upkeep::scrub(&place, &args, &mut out),
