@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ate_chain::Reject;
 use ate_crypto::KeystoreError;
-use ate_view::{CommitError, ReadError, TransactError};
+use ate_view::{CommitError, ReadError, SubscribeError, TransactError};
 
 use crate::backup::Standing;
 
@@ -81,6 +81,9 @@ pub enum Error {
     /// A transaction closure has no receipt.
     #[error(transparent)]
     Transact(#[from] TransactError),
+    /// A subscription has no next change.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
     /// A chain cannot be opened or does not verify.
     #[error(transparent)]
     Chain(#[from] ate_chain::OpenError),
@@ -176,6 +179,10 @@ pub enum Error {
     /// The store was opened for reading.
     #[error("the store is open for reading only")]
     ReadOnly,
+    /// A node is not the one that was known, or what is known of nodes cannot be read.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Nodes(#[from] crate::known_nodes::KnownNodesError),
 }
 
 impl Error {
@@ -188,6 +195,7 @@ impl Error {
                 commit_kind(error)
             }
             Self::Transact(_) => ErrorKind::Rejected,
+            Self::Subscribe(error) => subscribe_kind(error),
             Self::Chain(error) => open_kind(error),
             Self::Log(error) => log_kind(error),
             Self::Close(ate_log::AppendError::Poisoned { .. }) => ErrorKind::Poisoned,
@@ -209,6 +217,8 @@ impl Error {
             Self::ChainName { .. } => ErrorKind::Limit,
             Self::Seal(error) => seal_kind(error),
             Self::ReadOnly => ErrorKind::Denied,
+            #[cfg(feature = "net")]
+            Self::Nodes(error) => nodes_kind(error),
             Self::Erase(ate_chain::EraseError::Read(error)) => chain_read_kind(error),
             Self::Erase(ate_chain::EraseError::Log(ate_log::AppendError::Poisoned { .. })) => {
                 ErrorKind::Poisoned
@@ -266,6 +276,14 @@ impl Error {
             (Self::Backup(ate_log::BackupError::Damaged { .. }), _) => {
                 "use another backup, or remove the named file and make this one again from the store"
             }
+            #[cfg(feature = "net")]
+            (Self::Nodes(_), ErrorKind::Denied | ErrorKind::Rejected) => {
+                "do not go on with that node before whoever runs it has explained it; `ate nodes` pins what was changed on purpose"
+            }
+            #[cfg(feature = "net")]
+            (Self::Nodes(_), ErrorKind::Damaged) => {
+                "mend the named line, or put the file back from a copy: without it every node is a first use again"
+            }
             (_, ErrorKind::Locked) => "wait for the other process to end, or open for reading",
             (_, ErrorKind::Poisoned | ErrorKind::Unknown) => {
                 "open the store again: what was acknowledged is there, the rest shows then"
@@ -289,6 +307,21 @@ fn read_kind(error: &ReadError) -> ErrorKind {
         ReadError::Name { .. } | ReadError::Collection { .. } => ErrorKind::Limit,
         ReadError::Chain(error) => chain_read_kind(error),
         _ => ErrorKind::Damaged,
+    }
+}
+
+fn subscribe_kind(error: &SubscribeError) -> ErrorKind {
+    use ate_chain::MarkError;
+    match error {
+        SubscribeError::Read(error) => read_kind(error),
+        SubscribeError::Running { .. } => ErrorKind::Conflict,
+        SubscribeError::Mark(MarkError::Write(ate_log::AppendError::DiskFull { .. })) => {
+            ErrorKind::Full
+        }
+        SubscribeError::Mark(MarkError::Write(
+            ate_log::AppendError::ReadOnly | ate_log::AppendError::Closed,
+        )) => ErrorKind::Denied,
+        _ => ErrorKind::Io,
     }
 }
 
@@ -370,6 +403,22 @@ fn log_kind(error: &ate_log::OpenError) -> ErrorKind {
         OpenError::Io { source, .. } if is_full(source) => ErrorKind::Full,
         OpenError::NotADirectory { .. } | OpenError::Io { .. } => ErrorKind::Io,
         _ => ErrorKind::Damaged,
+    }
+}
+
+#[cfg(feature = "net")]
+fn nodes_kind(error: &crate::known_nodes::KnownNodesError) -> ErrorKind {
+    use crate::known_nodes::KnownNodesError;
+    match error {
+        KnownNodesError::Changed { .. } | KnownNodesError::NameChanged { .. } => ErrorKind::Denied,
+        KnownNodesError::RolledBack { .. } | KnownNodesError::Contradiction { .. } => {
+            ErrorKind::Rejected
+        }
+        KnownNodesError::Damaged { .. } => ErrorKind::Damaged,
+        KnownNodesError::Newer { .. } => ErrorKind::NewerSchema,
+        KnownNodesError::File { source, .. } if is_full(source) => ErrorKind::Full,
+        KnownNodesError::File { .. } => ErrorKind::Io,
+        _ => ErrorKind::Limit,
     }
 }
 

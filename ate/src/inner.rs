@@ -275,6 +275,7 @@ impl StoreInner {
         self.maintenance.stop();
         self.chains.settle();
         self.committer.close();
+        self.chains.end_subscriptions();
         if !self.log.writable() {
             return Ok(());
         }
