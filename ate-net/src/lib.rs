@@ -22,7 +22,7 @@ mod wire;
 pub use client::{Client, Found, Link, LinkState, Remote, RemoteStatus};
 pub use error::NetError;
 pub use host::{Act, Admission, Everybody, Host, Peer, Verdict};
-pub use node::{Node, NodeLimits, NodeParts};
+pub use node::{Node, NodeLimits, NodeParts, blocking};
 pub use wire::{RefusalCode, Standing};
 
 pub use address::{
