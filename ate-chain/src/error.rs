@@ -159,6 +159,12 @@ pub enum Reject {
         /// The rule broken.
         why: &'static str,
     },
+    /// Whoever decides the order says so in words, perhaps for reasons of its own: a quota, or who may write there at all.
+    #[error("refused where the chain is ordered: {why}")]
+    Elsewhere {
+        /// Its words.
+        why: String,
+    },
 }
 
 /// Why a batch of commits is none. Nothing was done with it.

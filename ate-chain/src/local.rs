@@ -209,6 +209,15 @@ impl Local {
         Position(commits.partition_point(|row| row.order_time_ms <= order_time_ms) as u64)
     }
 
+    /// The sequencer's time of the last of the first `size` commits, in ms since 1970; 0 if there is none.
+    pub fn order_time_of(&self, size: u64) -> u64 {
+        let state = self.state.read();
+        let last = size
+            .checked_sub(1)
+            .and_then(|last| state.commits.get(last as usize));
+        last.map_or(0, |row| row.order_time_ms)
+    }
+
     /// Merkle root at a position; `None` beyond the end.
     pub fn root_at(&self, position: Position) -> Option<Hash> {
         let state = self.state.read();

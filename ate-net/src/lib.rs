@@ -5,16 +5,24 @@
 
 mod address;
 pub mod conformance;
+mod error;
+mod framed;
+mod host;
 mod http;
 mod limits;
 mod metrics;
+mod node;
 mod node_id;
+mod promise;
 mod transport;
+mod wire;
 
 pub use address::{
     ADDRESS_BYTES_MAX, AddressError, ChainAddress, DEFAULT_PORT, NodeAddress, decode_name,
     encode_name,
 };
+pub use error::NetError;
+pub use host::{Act, Admission, Everybody, Host, Peer, Verdict};
 pub use http::{HTTP_HEAD_BYTES_MAX, HttpLimits, HttpServer, Pages};
 pub use limits::{
     Concurrent, IpPrefix, LimitHit, LimitKind, Limiter, Limits, Permit, Rate, TokenBuckets,
@@ -24,9 +32,11 @@ pub use metrics::{
     HandshakeEnd, Histogram, Label, LatencyMs, METRICS_CONTENT_TYPE, Metrics, RequestEnd,
     RequestKind, SizeBytes,
 };
+pub use node::{Node, NodeLimits, NodeParts};
 pub use node_id::NodeId;
 pub use transport::{
     Connection, Endpoint, Listener, MemoryListener, MemoryNetwork, MemoryTransport, QuicLimits,
     QuicListener, QuicTransport, ReceiveHalf, Retry, SendHalf, Stream, Task, Transport,
     TransportError,
 };
+pub use wire::{RefusalCode, Standing};
