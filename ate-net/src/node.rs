@@ -124,6 +124,7 @@ impl Node {
         self.listener.close();
         // It ends with its last connection.
         drop((&mut self.accepting).await);
+        self.listener.ended().await;
     }
 }
 

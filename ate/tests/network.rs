@@ -127,7 +127,15 @@ fn a_replica_is_opened_and_read_without_its_node_and_catches_up_when_it_is_back(
     std::thread::sleep(Duration::from_millis(50));
 
     let options = ServeOptions::on(format!("127.0.0.1:{port}").parse().expect("an address"));
-    let serving = host.serve(&options).expect("served again");
+    let begun = Instant::now();
+    // The system may take a moment to give the port back.
+    let serving = loop {
+        match host.serve(&options) {
+            Ok(serving) => break serving,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
     waiting.wait().expect("landed");
     assert_eq!(
         notes.get::<Note>("second").wait().expect("reads").text,
