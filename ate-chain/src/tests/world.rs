@@ -121,6 +121,7 @@ impl World {
             "world",
             &root,
             None,
+            None,
             &[0; 16],
             &Common::default(),
             &random,
