@@ -121,7 +121,6 @@ impl World {
             "world",
             &root,
             None,
-            None,
             &[0; 16],
             &Common::default(),
             &random,
@@ -143,6 +142,7 @@ impl World {
         let birth = Birth::plan(
             "world",
             &self.root,
+            None,
             &[0; 16],
             &Common::default(),
             &random,
