@@ -77,6 +77,11 @@ pub trait Listener: Send + Sync + 'static {
 
     /// Takes no further connections. Those that stand live on.
     fn close(&self);
+
+    /// Waits until the connections have ended and their peers know it: what a node does before it ends.
+    fn ended(&self) -> Task<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A connection to one peer. It lives while it, or one of its streams, is held; then it is closed with code 0.

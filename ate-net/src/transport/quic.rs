@@ -199,6 +199,10 @@ impl Listener for QuicListener {
     fn close(&self) {
         drop(self.queue.close());
     }
+
+    fn ended(&self) -> Task<'_, ()> {
+        self.wait_idle()
+    }
 }
 
 impl Drop for QuicListener {

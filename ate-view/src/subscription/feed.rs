@@ -45,8 +45,8 @@ pub(super) struct Feed<T> {
     skip: u32,
     /// What was found in those before it and not handed out yet.
     found: VecDeque<Found>,
-    /// The change in front whose content was fetched, or for what reason never will be.
-    fetched: Option<(Version, Option<ChainError>)>,
+    /// The content that was fetched last, or for what reason it never will be.
+    fetched: Option<(ContentId, Option<ChainError>)>,
     /// The last change that was handed out is not acknowledged yet.
     is_given: bool,
 }
@@ -95,10 +95,8 @@ impl<T> Feed<T> {
         }
         while let Some(found) = self.found.front().copied() {
             let change = match self.show(&found) {
-                Err(ReadError::Chain(error)) if self.is_to_fetch(&error, found.version) => {
-                    return Ok(Step::Fetch(self.fetch(found.version)));
-                }
-                shown => shown?,
+                Err(error) => return self.fetch(error),
+                Ok(change) => change,
             };
             self.fetched = None;
             self.found.pop_front();
@@ -112,37 +110,44 @@ impl<T> Feed<T> {
             self.keep(0);
             return Ok(Step::Nothing(Position(self.next)));
         }
-        self.look(end)?;
-        Ok(Step::More)
+        match self.look(end) {
+            Err(SubscribeError::Read(error)) => self.fetch(error),
+            looked => looked.map(|()| Step::More),
+        }
     }
 
-    /// Whether an error says that a content was not asked for yet, and it was not.
-    fn is_to_fetch(&self, error: &ChainError, version: Version) -> bool {
-        let is_elsewhere = matches!(
-            error,
-            ChainError::Elsewhere {
+    /// Asks for a content that an error says was not asked for yet, and for some that will be wanted next.
+    ///
+    /// # Errors
+    /// It says something else, or the content was asked for already.
+    fn fetch(&mut self, error: ReadError) -> Result<Step<T>, SubscribeError> {
+        let content = match &error {
+            ReadError::Chain(ChainError::Elsewhere {
+                content,
                 source: FetchError::NotFetched,
-                ..
-            }
-        );
-        let is_first = !matches!(&self.fetched, Some((fetched, _)) if *fetched == version);
-        is_elsewhere && is_first
-    }
-
-    /// Asks for the content in front, and for some that follow.
-    fn fetch(&mut self, version: Version) -> Pending<Result<(), ChainError>> {
-        self.fetched = Some((version, None));
+            }) => *content,
+            _ => return Err(error.into()),
+        };
+        if let Some((asked, why)) = self.fetched.take()
+            && asked == content
+        {
+            return Err(why.map_or(error, ReadError::from).into());
+        }
+        self.fetched = Some((content, None));
         let puts = self.found.iter().filter(|found| found.kind == Kind::Put);
-        let wanted: Vec<ContentId> = puts
-            .take(FETCH_MAX)
-            .map(|found| ContentId {
-                seq: found.version.seq,
-                event: found.version.event,
-            })
-            .collect();
+        let next = puts.take(FETCH_MAX).map(|found| ContentId {
+            seq: found.version.seq,
+            event: found.version.event,
+        });
+        let wanted: Vec<ContentId> = std::iter::once(content).chain(next).collect();
         let local = self.matcher.session.local().clone();
         let fetching = async move { local.fetch(wanted).await };
-        Pending::new(FutureSource(Box::pin(fetching)))
+        Ok(Step::Fetch(Pending::new(FutureSource(Box::pin(fetching)))))
+    }
+
+    /// Whether an error is about a content that was asked for and is not to be had.
+    fn is_nowhere(&self, error: &ChainError) -> bool {
+        matches!((&self.fetched, error), (Some((asked, Some(_))), ChainError::Elsewhere { content, .. }) if asked == content)
     }
 
     /// Takes the answer to a fetch.
@@ -157,10 +162,10 @@ impl<T> Feed<T> {
             self.fetched = None;
             return Err(ReadError::from(error).into());
         }
-        // Contents are fetched in order: if another one is missing, the one in front has come.
-        if let (Some((version, why)), ChainError::Elsewhere { content, .. }) =
+        // Contents come in the order of the chain: if another one is missing, the one that was asked for first is here.
+        if let (Some((asked, why)), ChainError::Elsewhere { content, .. }) =
             (&mut self.fetched, &error)
-            && (version.seq, version.event) == (content.seq, content.event)
+            && asked == content
         {
             *why = Some(error);
         }
@@ -253,6 +258,7 @@ impl<T> Feed<T> {
         // What came before the trouble is handed out first; the trouble comes again then.
         (self.next, self.skip) = (next, skip);
         if next > from {
+            self.fetched = None;
             return Ok(());
         }
         let _shown = walked.map_err(ReadError::from)?;
@@ -269,14 +275,11 @@ impl<T> Feed<T> {
                 Ok(dao) => Change::Put(dao),
                 Err(ReadError::Erased { .. }) => Change::Erased { key, version },
                 Err(ReadError::Dropped { .. }) => Change::Dropped { key, version },
-                Err(ReadError::Chain(error)) if error.is_transient() => match &self.fetched {
-                    Some((fetched, Some(_))) if *fetched == version => Change::Unreadable {
-                        key,
-                        version,
-                        error: error.into(),
-                    },
-                    _ => return Err(error.into()),
-                },
+                Err(ReadError::Chain(error))
+                    if error.is_transient() && !self.is_nowhere(&error) =>
+                {
+                    return Err(error.into());
+                }
                 Err(error) if is_hidden(&error) => return Ok(None),
                 Err(error) => Change::Unreadable {
                     key,
