@@ -28,6 +28,10 @@ pub(crate) const MESSAGE_BYTES: usize = LABEL.len() + 1 + 1 + 32 + 32;
 pub enum Purpose {
     /// The root of a batch of commits.
     Batch = 1,
+    /// Who dialled a channel.
+    Channel = 2,
+    /// What a service announces and a caller opens.
+    Call = 3,
 }
 
 impl Purpose {
