@@ -3,6 +3,7 @@
 //! # Place in the stack
 //! Above `ate-crypto`, `ate-log` and `ate-chain`; below `ate`. Sockets and tokio live here and nowhere below.
 
+pub mod calls;
 mod node_id;
 mod transport;
 
