@@ -2,6 +2,7 @@
 
 use ate_log::{Location, Span, body_bytes_in_frame};
 
+use crate::commit::Contents;
 use crate::event::EventHead;
 use crate::state::CommitRow;
 
@@ -22,7 +23,7 @@ pub(crate) const fn content_bytes_in_frame(bytes: u32) -> u32 {
     body_bytes_in_frame(bytes) + CRC_BYTES
 }
 
-/// The sealed parts of every event of a commit, in event order.
+/// The sealed parts of every event of a commit, in event order. Contents that stand apart from the frame have no place in it.
 pub(crate) fn body_places<'e>(
     row: &CommitRow,
     events: impl Iterator<Item = &'e EventHead> + Clone,
@@ -32,7 +33,7 @@ pub(crate) fn body_places<'e>(
         .filter_map(|event| event.meta)
         .map(|meta| meta.bytes)
         .sum();
-    let mut meta_offset = row.heads + row.heads_bytes + CRC_BYTES;
+    let mut meta_offset = row.heads + row.heads_bytes() + CRC_BYTES;
     let mut content_offset = meta_offset + metas_bytes + CRC_BYTES;
     let span = |offset, bytes| Span {
         at: Location {
@@ -48,7 +49,10 @@ pub(crate) fn body_places<'e>(
             meta_offset += meta.bytes;
             span(at, meta.bytes)
         });
-        let content = event.content.map(|content| {
+        let in_frame = event
+            .content
+            .filter(|_| row.contents() == Contents::InFrame);
+        let content = in_frame.map(|content| {
             let at = content_offset;
             content_offset += content_bytes_in_frame(content.bytes);
             span(at, content.bytes)

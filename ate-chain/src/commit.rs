@@ -52,8 +52,19 @@ pub(crate) const COMMIT_HEAD_PARTS: u8 = PART_CONTENTS as u8;
 /// Parts of a proof frame that are heads to the log: all of it.
 pub(crate) const PROOF_HEAD_PARTS: u8 = 1;
 
+/// Where the contents of a commit are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Contents {
+    /// In the commit's frame.
+    InFrame,
+    /// A replica keeps those that it has apart from the frame, and asks for the others when they are read.
+    Apart,
+}
+
 /// A content as the log gives it.
 pub(crate) enum Stored<'a> {
+    /// Not with the commit: its hash is checked when it comes.
+    Apart,
     /// Its bytes.
     Here(Cow<'a, [u8]>),
     /// Nothing but its length: not looked at, or destroyed.
@@ -68,6 +79,7 @@ impl Stored<'_> {
         match self {
             Self::Here(bytes) => bytes.len() as u64,
             Self::Absent { bytes } => (*bytes).into(),
+            Self::Apart => 0,
         }
     }
 }
@@ -144,11 +156,12 @@ impl Commit<Unverified> {
             }
             if let Some(signed) = &event.head.content {
                 let stored = content().ok_or("a body is missing")?;
-                let holds = stored.bytes() == signed.bytes.into()
-                    && match &stored {
-                        Stored::Here(bytes) => !check_bodies || sha256(&[bytes]) == signed.hash,
-                        Stored::Absent { .. } => true,
-                    };
+                let holds = matches!(stored, Stored::Apart)
+                    || stored.bytes() == signed.bytes.into()
+                        && match &stored {
+                            Stored::Here(bytes) => !check_bodies || sha256(&[bytes]) == signed.hash,
+                            Stored::Absent { .. } | Stored::Apart => true,
+                        };
                 if !holds {
                     return Err("a body does not match its signed hash");
                 }

@@ -12,6 +12,7 @@ use ate_crypto::{Hash, Random};
 use ate_log::{AppendError, Cursor, Log};
 use parking_lot::{Condvar, Mutex};
 
+use crate::batch::Batch;
 use crate::common::Common;
 use crate::directory::DirectoryEntry;
 use crate::error::{Reject, SubmitError};
@@ -58,11 +59,47 @@ impl Committed {
 /// What the threads that wait are told.
 type Answers = Vec<(Arc<Slot>, Result<Committed, SubmitError>)>;
 
-/// A sealed commit on its way.
+/// Commits on their way.
 struct Submission {
     local: Arc<Local>,
-    sealed: Sealed,
-    slot: Arc<Slot>,
+    work: Work,
+    /// One for each commit.
+    slots: Vec<Arc<Slot>>,
+}
+
+/// What is to be ordered.
+enum Work {
+    /// A commit made here, to be signed with others of its author.
+    Own(Sealed),
+    /// Commits that somebody else has signed.
+    Signed(Batch),
+}
+
+impl Work {
+    fn chain(&self) -> ChainId {
+        match self {
+            Self::Own(sealed) => sealed.chain,
+            Self::Signed(batch) => batch.chain(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Own(sealed) => sealed.bytes(),
+            Self::Signed(batch) => batch.bytes(),
+        }
+    }
+
+    /// Bytes of its largest frame.
+    fn frame_bytes(&self) -> usize {
+        match self {
+            Self::Own(sealed) => sealed.bytes(),
+            Self::Signed(batch) => {
+                let commits = batch.commits.iter().map(|commit| commit.bytes());
+                commits.max().unwrap_or(0)
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -164,6 +201,11 @@ impl Committer {
         (std::mem::take(&mut born.chains), born.to)
     }
 
+    /// Lists a chain whose genesis is about to be written.
+    pub(crate) fn announce(&self, entry: DirectoryEntry) {
+        self.born.lock().chains.push(entry);
+    }
+
     /// The clock's time.
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
@@ -204,29 +246,55 @@ impl Committer {
         local: Arc<Local>,
         sealed: Sealed,
     ) -> Pending<Result<Committed, SubmitError>> {
-        if let Some(refusal) = self.refusal(&local, &sealed) {
-            return Pending::ready(Err(refusal));
-        }
-        let slot = Arc::new(Slot::default());
-        {
-            let mut queue = self.queue.lock();
-            if queue.closed {
-                return Pending::ready(Err(SubmitError::Closed));
-            }
-            queue.items.push_back(Submission {
-                local,
-                sealed,
-                slot: slot.clone(),
-            });
-        }
-        Pending::new(Answer::new(self.clone(), slot))
+        let answer = self.enqueue(local, Work::Own(sealed), 1).pop();
+        answer.expect("one answer for one commit")
     }
 
-    fn refusal(&self, local: &Local, sealed: &Sealed) -> Option<SubmitError> {
+    /// Queues commits whose signature was verified; one answer for each, in order.
+    pub(crate) fn submit_signed(
+        self: &Arc<Self>,
+        local: Arc<Local>,
+        batch: Batch,
+    ) -> Vec<Pending<Result<Committed, SubmitError>>> {
+        let commits = batch.ids().len();
+        self.enqueue(local, Work::Signed(batch), commits)
+    }
+
+    fn enqueue(
+        self: &Arc<Self>,
+        local: Arc<Local>,
+        work: Work,
+        commits: usize,
+    ) -> Vec<Pending<Result<Committed, SubmitError>>> {
+        let refused = |refusal: SubmitError| {
+            let refusals = std::iter::repeat_n(refusal, commits);
+            refusals
+                .map(|refusal| Pending::ready(Err(refusal)))
+                .collect()
+        };
+        if let Some(refusal) = self.refusal(&local, &work) {
+            return refused(refusal);
+        }
+        let slots: Vec<Arc<Slot>> = (0..commits).map(|_| Arc::default()).collect();
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return refused(SubmitError::Closed);
+        }
+        queue.items.push_back(Submission {
+            local,
+            work,
+            slots: slots.clone(),
+        });
+        drop(queue);
+        let answer = |slot| Pending::new(Answer::new(self.clone(), slot));
+        slots.into_iter().map(answer).collect()
+    }
+
+    fn refusal(&self, local: &Local, work: &Work) -> Option<SubmitError> {
         if self.queue.lock().closed {
             return Some(SubmitError::Closed);
         }
-        if sealed.chain != local.chain() {
+        if work.chain() != local.chain() {
             return Some(SubmitError::Rejected(Reject::Invalid {
                 why: "the commit is sealed for another chain",
             }));
@@ -244,7 +312,7 @@ impl Committer {
                 _ => SubmitError::ReadOnly,
             });
         }
-        let bytes = sealed.bytes();
+        let bytes = work.frame_bytes();
         (bytes > COMMIT_BYTES_MAX).then(|| SubmitError::TooLarge {
             why: format!("{bytes} bytes, at most {COMMIT_BYTES_MAX}; split it into several"),
         })
@@ -348,10 +416,15 @@ impl Committer {
 
     /// Gives the writer role to a thread that waits, or back; `false` if nobody else would ever write what is queued.
     fn hand_over(&self, queue: &mut Queue) -> bool {
-        if queue.items.iter().any(|item| item.slot.promote()) {
+        if queue
+            .items
+            .iter()
+            .any(|item| item.slots.iter().any(|slot| slot.promote()))
+        {
             return true;
         }
-        let polled = queue.items.iter().any(|item| item.slot.is_polled());
+        let is_polled = |item: &Submission| item.slots.iter().any(|slot| slot.is_polled());
+        let polled = queue.items.iter().any(is_polled);
         if polled && self.spawn.is_none() {
             return false;
         }
@@ -367,7 +440,7 @@ impl Committer {
         let mut bytes = 0;
         let mut round = Vec::new();
         while let Some(item) = queue.items.front() {
-            bytes += item.sealed.bytes();
+            bytes += item.work.bytes();
             if !round.is_empty() && (bytes > ROUND_BYTES_MAX || round.len() >= ROUND_COMMITS_MAX) {
                 break;
             }

@@ -152,6 +152,15 @@ impl Local {
         }
     }
 
+    /// Where a content stands that was fetched apart from its commit.
+    fn apart_span(&self, seq: u64, event: u32, head: &crate::event::EventHead) -> Option<Span> {
+        let at = self.fetched(&crate::replica::ContentId { seq, event })?;
+        Some(Span {
+            at,
+            bytes: head.content?.bytes,
+        })
+    }
+
     /// Removes the state at rest, which holds names sealed for this store alone.
     fn forget_rest(&self) -> Result<(), EraseError> {
         let name = rest_name(&self.chain());
@@ -203,7 +212,12 @@ impl Local {
                     .ok_or(ReadError::NotFound { key: due.key })?;
                 if seq < due.before {
                     let bodies = places[index as usize];
-                    spans.extend([bodies.meta, bodies.content].into_iter().flatten());
+                    let apart = self.apart_span(seq, index, event);
+                    spans.extend(
+                        [bodies.meta, bodies.content.or(apart)]
+                            .into_iter()
+                            .flatten(),
+                    );
                 }
                 let before = self.resolve_ref(&info.head, event.change.supersedes(), seq)?;
                 if let Some(version) = before {
@@ -247,8 +261,10 @@ impl Local {
             };
             let row = self.with_state(|state| state.commits[frame.number as usize]);
             let events = commit.events.iter().map(|event| &event.head);
-            for (event, places) in events.clone().zip(body_places(&row, events)) {
-                let superseded = match (event.target(), places.content) {
+            let places = body_places(&row, events.clone());
+            for ((event, places), index) in events.zip(places).zip(0..) {
+                let apart = self.apart_span(frame.number, index, event);
+                let superseded = match (event.target(), places.content.or(apart)) {
                     (Some(key), Some(content)) => newest.insert(key, content),
                     (Some(key), None) => newest.remove(&key),
                     (None, _) => None,

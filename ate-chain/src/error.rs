@@ -159,6 +159,42 @@ pub enum Reject {
         /// The rule broken.
         why: &'static str,
     },
+    /// Whoever decides the order says so in words, perhaps for reasons of its own: a quota, or who may write there at all.
+    #[error("refused where the chain is ordered: {why}")]
+    Elsewhere {
+        /// Its words.
+        why: String,
+    },
+}
+
+/// Why a batch of commits is none. Nothing was done with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BatchError {
+    /// Bytes that do not decode.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// Its parts do not fit together.
+    #[error("{why}")]
+    Invalid {
+        /// What does not fit.
+        why: &'static str,
+    },
+}
+
+/// Why frames that were shown were not taken in. The chain is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// They break a limit of frames.
+    #[error("what was shown is no frame: {0}")]
+    Shown(#[source] AppendError),
+    /// A hash, a signature or a rule does not hold, or commits are missing.
+    #[error("what was shown does not verify: {0}")]
+    Invalid(#[source] OpenError),
+    /// The own log did not take them.
+    #[error("the replica's log: {0}")]
+    Log(#[source] AppendError),
 }
 
 /// How a commit ended without a receipt.
@@ -212,6 +248,14 @@ pub enum ReadError {
         /// Record.
         key: RecordKey,
     },
+    /// A replica that fetches contents when they are read does not hold this one, and did not get it.
+    #[error("content {}.{} is elsewhere: {source}", content.seq, content.event)]
+    Elsewhere {
+        /// Which.
+        content: crate::replica::ContentId,
+        /// Why it did not come.
+        source: crate::replica::FetchError,
+    },
     /// No key for the scope and epoch is held.
     #[error("no key for epoch {epoch} of scope {scope} is held")]
     NoKey {
@@ -251,6 +295,26 @@ pub enum ReadError {
     /// The log's error.
     #[error(transparent)]
     Log(#[from] ate_log::ReadError),
+}
+
+impl ReadError {
+    /// Whether asking again may help: the storage failed, and nothing is known about the bytes.
+    #[must_use]
+    pub const fn is_io(&self) -> bool {
+        matches!(self, Self::Log(ate_log::ReadError::Io { .. }))
+    }
+}
+
+/// Why a mark could not be kept, read or removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MarkError {
+    /// The log did not take it: it is open for reading only, closed, or the disk failed.
+    #[error("the log did not keep the place of a consumer")]
+    Write(#[from] AppendError),
+    /// The log did not give it.
+    #[error("the place of a consumer cannot be read")]
+    Read(#[from] ate_log::ReadError),
 }
 
 /// Why erased bodies could not be destroyed. They stay unreadable through the chain, and are tried again at the next call.

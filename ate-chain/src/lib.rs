@@ -64,6 +64,7 @@
 //! # Features
 //! None.
 
+mod batch;
 mod bodies;
 mod cache;
 mod checkpoint;
@@ -76,6 +77,7 @@ mod draft;
 mod erasure;
 mod error;
 mod event;
+mod follow;
 mod genesis;
 mod head;
 mod history;
@@ -84,14 +86,17 @@ mod intern;
 mod keyring;
 mod layered;
 mod local;
+mod mark;
 mod names;
 mod observe;
+mod outbox;
 mod pending;
 mod policy;
 mod ports;
 mod proof;
 mod read;
 mod replay;
+mod replica;
 mod rest;
 mod rules;
 mod scope;
@@ -102,19 +107,24 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
+mod watch;
 
+pub use batch::Batch;
 pub use checkpoint::Checkpoint;
 pub use committer::{Committed, Committer};
 pub use directory::{Directory, DirectoryEntry};
 pub use draft::{Author, CreateOptions, Draft, NAME_BYTES_MAX, Readers, parse_meta};
 pub use erasure::rest_name;
 pub use error::{
-    CheckpointError, EraseError, FormatError, OpenError, ReadError, Reject, SealError, SubmitError,
+    BatchError, CheckpointError, EraseError, FollowError, FormatError, MarkError, OpenError,
+    ReadError, Reject, SealError, SubmitError,
 };
 pub use event::{
     BodyHash, CHAIN_NAME_BYTES_MAX, CONTENT_BYTES_MAX, Change, EventHead, Genesis, Grant,
     META_BYTES_MAX, Rotate,
 };
+pub use follow::{Contents, ShowFrom, ShownFrame};
 pub use head::{
     CommitHead, EVENTS_MAX, FORMAT_VERSION, KeyCommitment, RULE_VERSION, Seen, chain_leaf,
     commit_id,
@@ -124,14 +134,17 @@ pub use ids::{
     ChainId, CollectionTag, Epoch, LaneId, Position, RecordKey, Ref, SchemaTag, Version,
 };
 pub use local::{Local, RecordInfo};
+pub use mark::{MARK_NAME_BYTES_MAX, Mark};
 pub use names::FoundName;
 pub use observe::{ConfirmedCommit, RowChange, SealedName};
+pub use outbox::{Answered, CommitOutcome, StagedInfo};
 pub use pending::{Pending, Source};
 pub use policy::{POLICY_KEYS_MAX, ReadPolicy, WritePolicy};
 pub use ports::{Clock, Observer, Spawn};
 pub use proof::{BATCH_COMMITS_MAX, Proof, batch_leaf, commits_root};
 pub use read::{CommitInfo, Opened};
 pub use replay::{Depth, Proved};
+pub use replica::{ContentId, FetchError, Upstream};
 pub use rest::{Rest, VERIFIER_VERSION};
 pub use rules::DEPTH_MAX;
 pub use seal::Sealed;

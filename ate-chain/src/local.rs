@@ -8,9 +8,11 @@ use ate_crypto::{Hash, Identity, KeyId, Random};
 use ate_log::{Location, Log};
 use parking_lot::{Mutex, RwLock};
 
+use crate::batch::Batch;
 use crate::committer::{Committed, Committer};
+use crate::directory::DirectoryEntry;
 use crate::draft::{Author, Draft};
-use crate::error::{SealError, SubmitError};
+use crate::error::{Reject, SealError, SubmitError};
 use crate::event::Genesis;
 use crate::genesis::{Birth, lane_of};
 use crate::ids::{ChainId, LaneId, Position, RecordKey, SchemaTag, Version};
@@ -20,9 +22,11 @@ use crate::pending::Pending;
 use crate::policy::WritePolicy;
 use crate::ports::Observer;
 use crate::replay::ReadTo;
+use crate::replica::ReplicaCell;
 use crate::seal::Sealed;
 use crate::state::{Found, State};
 use crate::table::{Slot, flag};
+use crate::watch::Watched;
 
 /// This store's own memory of a lane. Not stored: a store that forgets starts a new run of links.
 #[derive(Clone, Copy)]
@@ -48,10 +52,14 @@ pub struct Local {
     random: Arc<dyn Random>,
     /// How far the log is in the state. Locked after the state, never before.
     pub(crate) read_to: Mutex<ReadTo>,
+    /// What makes the chain a replica.
+    pub(crate) replica: ReplicaCell,
     /// Held while erased bodies are destroyed.
     pub(crate) erasing: Mutex<()>,
     /// An erasure has removed the state at rest.
     pub(crate) rest_removed: AtomicBool,
+    /// Told when the position has moved.
+    pub(crate) watched: Watched,
 }
 
 /// A record as it stands now.
@@ -88,6 +96,7 @@ impl Local {
             .map(|birth| (birth.keyring.identity.id(), birth.keyring.clone()))
             .collect();
         let committer_start = committer.log().start();
+        let watched = Watched::at(state.confirmed());
         Arc::new(Self {
             chain: state.chain,
             log: committer.log().clone(),
@@ -99,8 +108,10 @@ impl Local {
             birth,
             keyrings: Mutex::new(keyrings),
             read_to: Mutex::new(ReadTo::at(committer_start)),
+            replica: ReplicaCell::new(),
             erasing: Mutex::default(),
             rest_removed: AtomicBool::new(false),
+            watched,
         })
     }
 
@@ -154,6 +165,23 @@ impl Local {
         read_to.fresh_bytes = read_to.fresh_bytes.saturating_sub(bytes);
     }
 
+    /// The chain as a list of chains shows it; `None` for one that was not born here and of which no commit has come.
+    pub(crate) fn entry(&self) -> Option<DirectoryEntry> {
+        match &self.birth {
+            Some(birth) => Some(birth.entry()),
+            None => self.with_state(|state| self.entry_in(state)),
+        }
+    }
+
+    pub(crate) fn entry_in(&self, state: &State) -> Option<DirectoryEntry> {
+        let genesis = state.genesis.as_ref()?;
+        Some(DirectoryEntry {
+            chain: self.chain,
+            name: genesis.name.clone(),
+            root: genesis.root.id(),
+        })
+    }
+
     /// Whether the chain stands in the log: its first commit has been confirmed.
     pub fn is_born(&self) -> bool {
         self.state.read().confirmed() > 0
@@ -179,6 +207,15 @@ impl Local {
         let state = self.state.read();
         let commits = &state.commits;
         Position(commits.partition_point(|row| row.order_time_ms <= order_time_ms) as u64)
+    }
+
+    /// The sequencer's time of the last of the first `size` commits, in ms since 1970; 0 if there is none.
+    pub fn order_time_of(&self, size: u64) -> u64 {
+        let state = self.state.read();
+        let last = size
+            .checked_sub(1)
+            .and_then(|last| state.commits.get(last as usize));
+        last.map_or(0, |row| row.order_time_ms)
     }
 
     /// Merkle root at a position; `None` beyond the end.
@@ -226,9 +263,38 @@ impl Local {
         }
     }
 
+    /// Hands over commits that somebody else has signed; one answer for each, in order, and one that is refused does not stop those behind it.
+    ///
+    /// Cheap refusals come first: the author must be known to the chain, or be the root that the batch founds the chain on; then the signature is verified, on
+    /// the calling thread and without a lock. A commit that was sent before is answered with the place that it has.
+    pub fn submit_signed(
+        self: &Arc<Self>,
+        batch: Batch,
+    ) -> Vec<Pending<Result<Committed, SubmitError>>> {
+        let author = batch.author();
+        let known = self.with_state(|state| state.keys.get(&author).cloned());
+        let founder = batch.genesis().map(|genesis| genesis.root.clone());
+        let refusal = match known.or(founder) {
+            None => Reject::UnknownAuthor { author },
+            Some(who) if batch.is_signed_by(&who) => {
+                return self.committer.submit_signed(self.clone(), batch);
+            }
+            Some(_) => Reject::Invalid {
+                why: "the signature does not hold",
+            },
+        };
+        let refusals = std::iter::repeat_n(refusal, batch.ids().len());
+        refusals
+            .map(|refusal| Pending::ready(Err(refusal.into())))
+            .collect()
+    }
+
     /// Hands a commit over for ordering. It is in the order, or refused, when the answer comes; dropping the answer takes nothing back.
     pub fn submit(self: &Arc<Self>, sealed: Sealed) -> Pending<Result<Committed, SubmitError>> {
-        self.committer.submit(self.clone(), sealed)
+        match self.replica.get() {
+            Some(replica) => self.send_up(replica, sealed),
+            None => self.committer.submit(self.clone(), sealed),
+        }
     }
 
     /// Seals and submits a draft.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::bodies::body_places;
 use crate::cache::SealKeyId;
-use crate::commit::Commit;
+use crate::commit::{Commit, Contents};
 use crate::draft::Author;
 use crate::error::ReadError;
 use crate::event::{Change, EventHead};
@@ -15,6 +15,7 @@ use crate::head::{CommitHead, chain_leaf};
 use crate::ids::{ChainId, Epoch, RecordKey, SchemaTag, Version};
 use crate::local::Local;
 use crate::observe::{ConfirmedCommit, RowChange, SealedName};
+use crate::replica::ContentId;
 use crate::state::{CommitRow, State};
 use crate::table::{Row, Slot, flag};
 
@@ -118,9 +119,15 @@ impl Local {
             seq: row.seq.into(),
             event: row.event.into(),
         };
-        let content = Location {
-            file: commit.file,
-            offset: row.content_offset,
+        let content = match commit.contents() {
+            Contents::InFrame => Location {
+                file: commit.file,
+                offset: row.content_offset,
+            },
+            Contents::Apart => self.content_apart(ContentId {
+                seq: version.seq,
+                event: version.event,
+            })?,
         };
         let sought = Sought {
             version,
@@ -235,12 +242,12 @@ impl Local {
             offset: commit.heads,
         };
         let damaged = |why| ReadError::Damaged { at, why };
-        let mut bytes = vec![0; commit.heads_bytes.min(HEAD_BYTES_GUESS) as usize];
+        let mut bytes = vec![0; commit.heads_bytes().min(HEAD_BYTES_GUESS) as usize];
         self.log.read(at, &mut bytes)?;
         let mut reader = crate::codec::Reader::new(&bytes);
         let whole = reader.u64().and_then(|_| reader.bytes(bytes.len())).is_ok();
         if !whole {
-            bytes = vec![0; commit.heads_bytes as usize];
+            bytes = vec![0; commit.heads_bytes() as usize];
             self.log.read(at, &mut bytes)?;
         }
         let mut reader = crate::codec::Reader::new(&bytes);
@@ -302,7 +309,7 @@ impl Local {
             offset: row.frame,
         };
         let damaged = |why| ReadError::Damaged { at, why };
-        let mut heads = vec![0; row.heads_bytes as usize];
+        let mut heads = vec![0; row.heads_bytes() as usize];
         self.log.read(
             Location {
                 file: row.file,
@@ -364,9 +371,15 @@ impl Local {
         };
         let row = self.with_state(|state| state.commits[version.seq as usize]);
         let places = body_places(&row, info.events.iter());
-        let content = places[version.event as usize]
-            .content
-            .ok_or(ReadError::NotFound { key: *key })?;
+        let content = match places[version.event as usize].content {
+            Some(span) => span.at,
+            None if event.content.is_some() && row.contents() == Contents::Apart => self
+                .content_apart(ContentId {
+                    seq: version.seq,
+                    event: version.event,
+                })?,
+            None => return Err(ReadError::NotFound { key: *key }),
+        };
         let mut prefix = Vec::new();
         event.encode_prefix(event.meta.is_some(), true, &mut prefix);
         // The chain does not say which of a commit's scopes an older version was sealed under: a key that is missing explains more than one that does
@@ -379,7 +392,7 @@ impl Local {
                 prefix: prefix.clone(),
                 commit: row,
                 author: info.head.author,
-                content: content.at,
+                content,
                 scope: commitment.scope,
                 epoch: commitment.epoch,
             };

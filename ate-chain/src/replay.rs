@@ -12,15 +12,18 @@ use std::sync::Arc;
 use ate_crypto::{Hash, KeyId, Part, Signature, Who};
 use ate_log::{Cursor, Damage, Frame, FrameKind, Location, Log, PartBytes, Placed, Scan};
 
-use crate::commit::{Commit, MissingPart, PART_CONTENTS, PART_HEADS, PART_METAS, Stored, Verified};
+use crate::commit::{
+    Commit, Contents, MissingPart, PART_CONTENTS, PART_HEADS, PART_METAS, Stored, Verified,
+};
 use crate::committer::{Committer, apply};
 use crate::error::{OpenError, ReadError};
-use crate::event::Change;
+use crate::event::{BodyHash, Change};
 use crate::ids::{ChainId, LaneId, Position};
 use crate::local::Local;
 use crate::proof::{Proof, verify_batch};
 use crate::rest::Rest;
 use crate::state::State;
+use crate::watch::Telling;
 use missing::Missing;
 
 mod missing;
@@ -50,6 +53,8 @@ pub struct Proved {
     pub body_bytes: u64,
     /// Bodies that are not there, as the chain allows: erased, or dropped below its horizon.
     pub erased: u64,
+    /// Bodies that a replica does not keep with their commits: their hashes are checked when they are read.
+    pub apart: u64,
     /// Hybrid signatures verified.
     pub signatures: u64,
     /// Proof frames covered by those signatures.
@@ -92,6 +97,11 @@ impl ReadTo {
         self.fresh_bytes += bytes;
     }
 
+    /// Goes on under the proof that `other` was read under.
+    pub(crate) fn take_open(&mut self, other: &Self) {
+        self.open.clone_from(&other.open);
+    }
+
     /// Whether a proof before the place covers commits after it.
     pub(crate) fn is_within_batch(&self) -> bool {
         self.open
@@ -110,7 +120,16 @@ pub(crate) struct Stretch {
 }
 
 /// Takes in a commit that was judged: heads, metas and where its frame stands.
-type Take<'a> = dyn FnMut(&mut State, Commit<Verified>, &[u8], &[u8], &Placed) + 'a;
+type Take<'a> = dyn FnMut(&mut State, Taken<'_>) + 'a;
+
+/// A commit that was judged.
+pub(crate) struct Taken<'f> {
+    pub(crate) commit: Commit<Verified>,
+    pub(crate) heads: &'f [u8],
+    pub(crate) metas: &'f [u8],
+    pub(crate) contents: Contents,
+    pub(crate) placed: Placed,
+}
 
 /// A proof whose commits are still to come.
 #[derive(Clone)]
@@ -270,6 +289,7 @@ impl<'a> Replay<'a> {
             commit,
             heads,
             metas,
+            contents,
             missing,
             torn,
         } = self.verified(state, frame)?;
@@ -300,11 +320,19 @@ impl<'a> Replay<'a> {
             head_parts: frame.head_parts,
         };
         if let Some(open) = &mut self.open {
-            open.commits.next();
+            // Those that were refused are passed over.
+            open.commits.find(|id| *id == commit.id);
         }
-        self.count(&commit, &missing);
+        self.count(&commit, &missing, contents);
         self.missing.take_in(&commit, seq, frame.at, &missing);
-        confirm(state, commit, heads, metas, &placed);
+        let taken = Taken {
+            commit,
+            heads,
+            metas,
+            contents,
+            placed,
+        };
+        confirm(state, taken);
         (self.progress)(&self.proved);
         Ok(())
     }
@@ -340,7 +368,26 @@ impl<'a> Replay<'a> {
         let check_bodies = self.depth != Depth::Heads;
         let (mut parts, mut failed) = (frame.parts().skip(PART_CONTENTS), None);
         let mut torn = Vec::new();
+        let kept = if frame.part_count() == PART_CONTENTS
+            && commit
+                .events
+                .iter()
+                .any(|event| event.head.content.is_some())
+        {
+            Contents::Apart
+        } else {
+            Contents::InFrame
+        };
+        let mut apart = commit
+            .events
+            .iter()
+            .filter(|event| kept == Contents::Apart && event.head.content.is_some())
+            .count();
         let contents = || {
+            if apart > 0 {
+                apart -= 1;
+                return Some(Stored::Apart);
+            }
             let (at, part) = parts.next()?;
             let stored = self.body(at, part, check_bodies);
             Some(stored.unwrap_or_else(|error| {
@@ -364,6 +411,7 @@ impl<'a> Replay<'a> {
             commit,
             heads,
             metas,
+            contents: kept,
             missing,
             torn,
         })
@@ -390,16 +438,24 @@ impl<'a> Replay<'a> {
     }
 
     /// Adds a commit that was judged to what was proved.
-    fn count(&mut self, commit: &Commit<Verified>, missing: &[MissingPart]) {
+    fn count(&mut self, commit: &Commit<Verified>, missing: &[MissingPart], contents: Contents) {
         self.proved.commits += 1;
         self.proved.events += commit.events.len() as u64;
         if self.depth == Depth::Heads {
             return;
         }
+        let with = |content: Option<BodyHash>| content.filter(|_| contents == Contents::InFrame);
+        let apart = commit
+            .events
+            .iter()
+            .filter(|event| event.head.content.is_some());
+        if contents == Contents::Apart {
+            self.proved.apart += apart.count() as u64;
+        }
         let bodies = commit
             .events
             .iter()
-            .flat_map(|event| [event.head.meta, event.head.content])
+            .flat_map(|event| [event.head.meta, with(event.head.content)])
             .flatten();
         for body in bodies {
             self.proved.bodies += 1;
@@ -416,7 +472,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// The commit is the next one that the open proof names, by its author and lane.
+    /// The open proof names the commit, behind those that came under it already, and its author and lane.
     fn check_proved(
         &self,
         state: &State,
@@ -426,9 +482,7 @@ impl<'a> Replay<'a> {
         at: Location,
     ) -> Result<(), OpenError> {
         let proved = self.open.as_ref().is_some_and(|open| {
-            open.author == *author
-                && open.lane == *lane
-                && open.commits.as_slice().first() == Some(id)
+            open.author == *author && open.lane == *lane && open.commits.as_slice().contains(id)
         });
         if proved {
             Ok(())
@@ -548,6 +602,7 @@ struct Parted<'f> {
     commit: Commit<Verified>,
     heads: &'f [u8],
     metas: &'f [u8],
+    contents: Contents,
     missing: Vec<MissingPart>,
     torn: Vec<ate_log::ReadError>,
 }
@@ -559,11 +614,49 @@ pub(crate) fn frame_bytes(at: Location, next: Location) -> u64 {
 }
 
 /// A commit that was judged, until its signature is verified.
-struct Held {
-    commit: Commit<Verified>,
-    heads: Vec<u8>,
-    metas: Vec<u8>,
-    placed: Placed,
+pub(crate) struct Held {
+    pub(crate) commit: Commit<Verified>,
+    pub(crate) heads: Vec<u8>,
+    pub(crate) metas: Vec<u8>,
+    pub(crate) contents: Contents,
+    pub(crate) placed: Placed,
+}
+
+impl Held {
+    pub(crate) fn of(taken: Taken<'_>) -> Self {
+        let Taken {
+            commit,
+            heads,
+            metas,
+            contents,
+            placed,
+        } = taken;
+        Self {
+            commit,
+            heads: heads.into(),
+            metas: metas.into(),
+            contents,
+            placed,
+        }
+    }
+
+    /// As it stands at `placed`.
+    pub(crate) fn at(self, placed: Placed, confirm: impl FnOnce(&Taken<'_>)) {
+        let Self {
+            commit,
+            heads,
+            metas,
+            contents,
+            placed: _,
+        } = self;
+        confirm(&Taken {
+            commit,
+            heads: &heads,
+            metas: &metas,
+            contents,
+            placed,
+        });
+    }
 }
 
 impl Local {
@@ -618,6 +711,7 @@ impl Local {
             });
         }
         self.ends_as_sealed()?;
+        let telling = Telling::of(self);
         let mut state = self.state.write();
         let stretch = replay(
             &*self.log,
@@ -625,9 +719,7 @@ impl Local {
             ReadTo::at(from),
             Depth::Heads,
             &mut |_| {},
-            &mut |state, commit, heads, metas, placed| {
-                apply(self, state, &commit, heads, metas, placed);
-            },
+            &mut |state, taken| apply(&telling, state, &taken),
             &|_| false,
         )?;
         *self.read_to.lock() = stretch.to;
@@ -676,6 +768,7 @@ impl Local {
             return Ok(self.position());
         }
         let durable = self.log.refresh()?;
+        let telling = Telling::of(self);
         let mut state = self.state.write();
         loop {
             let from = {
@@ -693,14 +786,9 @@ impl Local {
                 from,
                 Depth::Heads,
                 &mut |_| {},
-                &mut |_, commit, heads, metas, placed| {
-                    held_bytes.set(held_bytes.get() + heads.len() + metas.len());
-                    held.push(Held {
-                        commit,
-                        heads: heads.into(),
-                        metas: metas.into(),
-                        placed: *placed,
-                    });
+                &mut |_, taken| {
+                    held_bytes.set(held_bytes.get() + taken.heads.len() + taken.metas.len());
+                    held.push(Held::of(taken));
                 },
                 &|_| held_bytes.get() > HELD_BYTES_MAX,
             );
@@ -713,13 +801,8 @@ impl Local {
                 }
             };
             for held in held {
-                let Held {
-                    commit,
-                    heads,
-                    metas,
-                    placed,
-                } = held;
-                apply(self, &mut state, &commit, &heads, &metas, &placed);
+                let placed = held.placed;
+                held.at(placed, |taken| apply(&telling, &mut state, taken));
             }
             let end = stretch.to.cursor;
             *self.read_to.lock() = stretch.to;
@@ -742,12 +825,9 @@ impl Local {
         mut progress: impl FnMut(&Proved),
     ) -> Result<(Proved, Position, Hash), OpenError> {
         let mut state = State::new(chain);
-        let mut confirm = |state: &mut State,
-                           _: Commit<Verified>,
-                           heads: &[u8],
-                           metas: &[u8],
-                           placed: &Placed| {
-            state.confirm_next(placed, heads.len() as u32, metas.len() as u32, |_, _| {});
+        let mut confirm = |state: &mut State, taken: Taken<'_>| {
+            let (heads, metas) = (taken.heads.len() as u32, taken.metas.len() as u32);
+            state.confirm_next(&taken.placed, heads, metas, taken.contents, |_, _| {});
         };
         let stretch = replay(
             log,

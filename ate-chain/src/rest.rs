@@ -276,7 +276,7 @@ fn encode_commit(row: &CommitRow, out: &mut Vec<u8>) {
         row.file,
         row.frame,
         row.heads,
-        row.heads_bytes,
+        row.heads_and_kind,
     ] {
         out.extend_from_slice(&field.to_le_bytes());
     }
@@ -294,7 +294,7 @@ fn commits(reader: &mut Reader<'_>) -> Result<Vec<CommitRow>, FormatError> {
             file: fields.u32(),
             frame: fields.u32(),
             heads: fields.u32(),
-            heads_bytes: fields.u32(),
+            heads_and_kind: fields.u32(),
         }
     };
     Ok(entries(reader, COMMIT_BYTES)?.map(decode).collect())

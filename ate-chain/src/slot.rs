@@ -36,6 +36,16 @@ impl Slot {
         self.waiting.lock().outcome.take()
     }
 
+    /// The outcome, or a wake-up when it is there.
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
+        let mut waiting = self.waiting.lock();
+        if let Some(outcome) = waiting.outcome.take() {
+            return Poll::Ready(outcome);
+        }
+        waiting.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         self.waiting.lock().answered
     }

@@ -11,7 +11,8 @@ use ate_crypto::{Hash, KeyId, Salt, Who};
 use ate_log::Placed;
 
 use crate::bodies::CRC_BYTES;
-use crate::commit::{Commit, Verified};
+use crate::commit::{Commit, Contents, Verified};
+use crate::committer::Committed;
 use crate::common::Common;
 use crate::erasure::Gone;
 use crate::error::Reject;
@@ -42,8 +43,27 @@ pub(crate) struct CommitRow {
     pub(crate) frame: u32,
     /// Offset of frame part 0.
     pub(crate) heads: u32,
+    /// Bytes of frame part 0, and [`APART`].
+    pub(crate) heads_and_kind: u32,
+}
+
+/// The frame holds no contents: they stand apart, as far as they are here at all. A frame is far smaller than this.
+const APART: u32 = 1 << 31;
+
+impl CommitRow {
     /// Bytes of frame part 0.
-    pub(crate) heads_bytes: u32,
+    pub(crate) fn heads_bytes(&self) -> u32 {
+        self.heads_and_kind & !APART
+    }
+
+    /// Where the contents are.
+    pub(crate) fn contents(&self) -> Contents {
+        if self.heads_and_kind & APART == 0 {
+            Contents::InFrame
+        } else {
+            Contents::Apart
+        }
+    }
 }
 
 /// One lane's memory.
@@ -72,6 +92,15 @@ pub(crate) struct PendingCommit {
     pub(crate) lane: LaneId,
     pub(crate) rows: Vec<(RecordKey, PendingRow)>,
     pub(crate) horizon: Option<Position>,
+}
+
+/// Where a commit stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum At {
+    /// In the order for good.
+    Confirmed { seq: u64, order_time_ms: u64 },
+    /// In the order, but not durable yet.
+    Pending,
 }
 
 /// A record as found: confirmed, or in a pending commit.
@@ -218,6 +247,39 @@ impl State {
         })
     }
 
+    /// Judges a staged commit as if it were ordered at a time of its own.
+    ///
+    /// # Errors
+    /// As [`State::propose`].
+    pub(crate) fn propose_at(
+        &mut self,
+        commit: &Commit<Verified>,
+        order_time_ms: u64,
+    ) -> Result<(), Reject> {
+        let seq = self.next_seq();
+        let effects = rules::check(self, commit, seq)?;
+        self.stack(commit, seq, effects);
+        if let Some(pending) = self.pending.back_mut() {
+            pending.row.order_time_ms = order_time_ms;
+        }
+        Ok(())
+    }
+
+    /// Finds a confirmed commit by its id. Linear: a hash for each commit.
+    pub(crate) fn find_id(&self, id: &Hash) -> Option<Committed> {
+        let commits = self.commits.iter().enumerate().rev();
+        let mut commits = commits.map(|(seq, row)| (seq as u64, row));
+        let (seq, row) = commits.find(|(seq, row)| {
+            self.tree.leaf(*seq) == Some(chain_leaf(*seq, row.order_time_ms, id))
+        })?;
+        Some(Committed {
+            chain: self.chain,
+            seq,
+            id: *id,
+            order_time_ms: row.order_time_ms,
+        })
+    }
+
     fn stack(&mut self, commit: &Commit<Verified>, seq: u64, effects: Effects) {
         let head = &commit.head;
         if let Some(genesis) = effects.genesis {
@@ -257,7 +319,7 @@ impl State {
             file: 0,
             frame: 0,
             heads: 0,
-            heads_bytes: 0,
+            heads_and_kind: 0,
         };
         self.pending.push_back(PendingCommit {
             row,
@@ -275,6 +337,7 @@ impl State {
         placed: &Placed,
         heads_bytes: u32,
         metas_bytes: u32,
+        contents: Contents,
         mut each: impl FnMut(Slot, RecordKey),
     ) {
         let seq = self.confirmed();
@@ -287,7 +350,10 @@ impl State {
         commit.row.file = placed.frame.file;
         commit.row.frame = placed.frame.offset;
         commit.row.heads = placed.parts.offset;
-        commit.row.heads_bytes = heads_bytes;
+        commit.row.heads_and_kind = match contents {
+            Contents::InFrame => heads_bytes,
+            Contents::Apart => heads_bytes | APART,
+        };
         let contents = placed.parts.offset + heads_bytes + CRC_BYTES + metas_bytes + CRC_BYTES;
         self.commits.push(commit.row);
         for (key, pending) in commit.rows {
@@ -364,6 +430,39 @@ impl State {
                 self.table.push(row)
             }
         }
+    }
+
+    /// Where a commit stands, found by its number in its author's lane. Linear in the commits behind it.
+    pub(crate) fn find_commit(
+        &self,
+        author: &KeyId,
+        lane: &LaneId,
+        number: u64,
+        id: &Hash,
+    ) -> Option<At> {
+        let is_leaf = |seq: u64, row: &CommitRow| {
+            self.tree.leaf(seq) == Some(chain_leaf(seq, row.order_time_ms, id))
+        };
+        let pending = (self.confirmed()..).zip(&self.pending);
+        if pending
+            .filter(|(_, commit)| commit.row.number == number && commit.lane == *lane)
+            .any(|(seq, commit)| is_leaf(seq, &commit.row))
+        {
+            return Some(At::Pending);
+        }
+        let commits = self.commits.iter().enumerate().rev();
+        let mut same = commits
+            .map(|(seq, row)| (seq as u64, row))
+            .filter(|(_, row)| {
+                row.number == number
+                    && self.lane_ids.value(row.lane) == lane
+                    && self.authors.value(row.author) == author
+            });
+        let (seq, row) = same.find(|(seq, row)| is_leaf(*seq, row))?;
+        Some(At::Confirmed {
+            seq,
+            order_time_ms: row.order_time_ms,
+        })
     }
 
     /// Drops every pending commit from number `seq` on.

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use crate::error::OpenError;
 use crate::kdf::Prf;
 use crate::keys::{NameKey, ReadKey, StoreKey};
+use crate::node_key::NodeKey;
 use crate::note::NoteKeys;
 use crate::seed::Seed;
 use crate::signature::{Purpose, Signature, message};
@@ -133,6 +134,13 @@ impl Identity {
     #[must_use]
     pub fn note_keys(&self) -> NoteKeys {
         NoteKeys::from_seeds(&self.derive("note/ed25519"), &self.derive("note/ml-dsa-65"))
+    }
+
+    /// The key with which a node that runs under this identity answers in handshakes. It is separate from the signing keys, so no handshake can yield a signature
+    /// of the format. Derived at each call (about 40 µs): keep the result.
+    #[must_use]
+    pub fn node_key(&self) -> NodeKey {
+        NodeKey::from_seed(&self.derive("net/ml-dsa-65"))
     }
 
     /// The key of this identity's local sealed files.

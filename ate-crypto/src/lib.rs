@@ -20,7 +20,7 @@
 //!    session, direction, call and number.
 //! 5. **A nonce is never repeated under a key**: keys are fresh for every salt, wrap, link, file and call session; the nonce is the place.
 //! 6. **Failures are silent about their cause.** [`BadSignature`], [`OpenError`] and [`BadProof`] carry nothing.
-//! 7. **Secrets leave only through `expose`, `to_words` and `keystore::lock`.** They have no `Debug`, `Clone` or serialised
+//! 7. **Secrets leave only through `expose`, `expose_pkcs8`, `to_words` and `keystore::lock`.** They have no `Debug`, `Clone` or serialised
 //!    form, are wiped on drop and compared in constant time. ([`Identity`] can be cloned: a handle, not a copy.)
 //! 8. **Bytes from outside give errors, never panics**, and lengths are checked before anything is allocated or computed.
 //! 9. **What is valid does not depend on the provider**: lengths, the ML-KEM modulus check and the edge cases of Ed25519 are
@@ -30,6 +30,7 @@
 //! | what | limit |
 //! |---|---|
 //! | public identity, signature | exactly 3201 and 3373 bytes |
+//! | node key | exactly 1974 bytes |
 //! | wrap | 1120 + 80 bytes |
 //! | domain tag | 255 bytes |
 //! | signed note | 256 KiB, 64 signature lines |
@@ -84,6 +85,7 @@ mod kdf;
 mod keys;
 pub mod keystore;
 pub mod merkle;
+mod node_key;
 mod note;
 #[cfg(ate_planted)]
 mod planted;
@@ -110,6 +112,7 @@ pub use error::{
 pub use hash::{Hash, sha256, tagged};
 pub use identity::Identity;
 pub use keys::{LINK_SEALED_BYTES, LinkInfo, NameKey, ReadKey, Salt, StoreKey, record_key};
+pub use node_key::{NODE_KEY_BYTES, NodeKey};
 pub use note::{
     NOTE_BYTES_MAX, NOTE_KEY_BYTES, NOTE_LINES_MAX, NoteKeys, NoteVerifier, verify_note,
 };

@@ -28,9 +28,9 @@ pub(crate) const MESSAGE_BYTES: usize = LABEL.len() + 1 + 1 + 32 + 32;
 pub enum Purpose {
     /// The root of a batch of commits.
     Batch = 1,
-    /// Who dialled a channel.
+    /// That this identity speaks on one network connection: the content begins with the connection's binding.
     Channel = 2,
-    /// What a service announces and a caller opens.
+    /// That this identity serves calls, or opens a session of calls.
     Call = 3,
 }
 

@@ -3,6 +3,7 @@
 //! A transport says *who answered*: the key of the node that was dialled is part of [`Endpoint`], and a connection to any other node is an error. Who dialled is
 //! settled above, by a signature over [`Connection::binding`].
 
+use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +11,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::node_id::NodeId;
+
+mod link;
+mod memory;
+mod pipe;
+mod queue;
+mod quic;
+
+pub use memory::{MemoryListener, MemoryNetwork, MemoryTransport};
+pub use quic::{QuicLimits, QuicListener, QuicTransport, Retry};
 
 /// A future in a box: no runtime shows in a signature.
 pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -23,6 +33,17 @@ pub struct Endpoint {
     pub port: u16,
     /// The key that it must prove to hold.
     pub node: NodeId,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, .. } = self;
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
 }
 
 /// Dials.
@@ -51,7 +72,7 @@ pub trait Listener: Send + Sync + 'static {
     fn close(&self);
 }
 
-/// A connection to one peer.
+/// A connection to one peer. It lives while it, or one of its streams, is held; then it is closed with code 0.
 pub trait Connection: Send + Sync + 'static {
     /// Opens a stream in both directions. The peer learns of it with the first bytes.
     fn open(&self) -> Task<'_, Result<Stream, TransportError>>;
@@ -62,10 +83,14 @@ pub trait Connection: Send + Sync + 'static {
     /// Where the peer is, for limits; `None` in memory.
     fn peer(&self) -> Option<IpAddr>;
 
+    /// The peer has shown above who it is: from now on it gets the full limits. Before, a transport may hold a dialling stranger to less memory and fewer streams.
+    fn admit(&self) {}
+
     /// 32 bytes that both sides of this connection have and no other connection has: what a signature that authenticates a peer covers.
     fn binding(&self) -> [u8; 32];
 
-    /// Ends the connection. The peer may learn the code and the reason.
+    /// Ends the connection, for this side at once. The peer may learn the code and the reason, of which 256 bytes are sent. What was written and not yet delivered is
+    /// lost, even on finished streams: who needs an answer waits for it before closing.
     fn close(&self, code: u32, why: &str);
 
     /// Waits for the end of the connection, whoever ends it.
@@ -85,10 +110,10 @@ pub trait SendHalf: Send + Sync {
     /// Takes all bytes, waiting while the reader is behind. *Not* cancel-safe: a part may have been taken.
     fn write(&mut self, bytes: Bytes) -> Task<'_, Result<(), TransportError>>;
 
-    /// No more bytes will come. Does not wait for the reader.
+    /// No more bytes will come. Does not wait for the reader, and does not say whether it is still there.
     ///
     /// # Errors
-    /// The stream or the connection has ended.
+    /// The stream was finished or reset on this side before, or the connection has ended.
     fn finish(&mut self) -> Result<(), TransportError>;
 
     /// Gives up at once: what was not delivered need not be.
@@ -133,7 +158,7 @@ pub enum TransportError {
     /// This side ended the connection.
     #[error("the connection was closed")]
     Closed,
-    /// The stream was given up by the peer.
+    /// The peer gave the stream up: its writer reset it, or its reader stopped.
     #[error("the peer gave the stream up (code {code})")]
     Reset {
         /// Its code.
@@ -151,4 +176,9 @@ pub enum TransportError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+/// The words that may cross: at most 256 bytes, cut at a character.
+fn short(why: &str) -> String {
+    why[..why.floor_char_boundary(256)].to_owned()
 }

@@ -11,27 +11,35 @@ use crate::error::SubmitError;
 use crate::local::Local;
 use crate::replay::frame_bytes;
 
+use crate::batch::Batch;
+use crate::seal::Sealed;
+use crate::slot::Slot;
+
 use super::confirm::confirm;
 use super::run::{Run, sign};
-use super::{Answers, Committer, Submission};
+use super::{Answers, Committer, Submission, Work};
+
+/// Commits of one chain that go under one proof.
+enum Group {
+    Own(KeyId, Vec<(Sealed, Arc<Slot>)>),
+    Signed(Batch, Vec<Arc<Slot>>),
+}
 
 impl Committer {
     /// Orders, signs, writes and confirms: one append and one sync for all. The answers are to be given by the caller.
     pub(super) fn round(self: &Arc<Self>, submissions: Vec<Submission>) -> Answers {
         let mut answers = Vec::with_capacity(submissions.len());
         if let Some(why) = self.poisoned.lock().clone() {
-            answers.extend(
-                submissions
-                    .into_iter()
-                    .map(|item| (item.slot, Err(SubmitError::Poisoned { why: why.clone() }))),
-            );
+            let slots = submissions.into_iter().flat_map(|item| item.slots);
+            answers
+                .extend(slots.map(|slot| (slot, Err(SubmitError::Poisoned { why: why.clone() }))));
             return answers;
         }
-        let runs = self.order(submissions, &mut answers);
+        let mut runs = self.order(submissions, &mut answers);
         if runs.is_empty() {
             return answers;
         }
-        let proofs = sign(&runs);
+        let proofs = sign(&mut runs);
         #[cfg(ate_planted)]
         if ate_crypto::planted("confirm-before-durable") {
             return self.confirm_then_sync(runs, &proofs, answers);
@@ -47,24 +55,41 @@ impl Committer {
 
     /// Judges every submission in turn; those of one author in one chain form a run, in the order they came.
     fn order(&self, submissions: Vec<Submission>, answers: &mut Answers) -> Vec<Run> {
-        let mut groups: Vec<(Arc<Local>, KeyId, Vec<Submission>)> = Vec::new();
-        for item in submissions {
-            let author = item.sealed.identity().id();
+        let mut groups: Vec<(Arc<Local>, Group)> = Vec::new();
+        for Submission { local, work, slots } in submissions {
+            let sealed = match work {
+                Work::Own(sealed) => sealed,
+                Work::Signed(batch) => {
+                    groups.push((local, Group::Signed(batch, slots)));
+                    continue;
+                }
+            };
+            let author = sealed.identity().id();
+            let item = (
+                sealed,
+                slots.into_iter().next().expect("one for its commit"),
+            );
             // Chains and authors of one round are few; the newest group is the likeliest.
-            match groups
-                .iter_mut()
-                .rfind(|(local, id, _)| Arc::ptr_eq(local, &item.local) && *id == author)
-            {
-                Some((.., items)) => items.push(item),
-                None => groups.push((item.local.clone(), author, vec![item])),
+            let group = groups.iter_mut().rev().find_map(|(of, group)| match group {
+                Group::Own(id, items) if Arc::ptr_eq(of, &local) && *id == author => Some(items),
+                _ => None,
+            });
+            match group {
+                Some(items) => items.push(item),
+                None => groups.push((local, Group::Own(author, vec![item]))),
             }
         }
         // A proof covers consecutive commits of its chain, so all groups of one chain are ordered one after the other.
-        groups.sort_by_key(|(local, ..)| local.chain());
+        groups.sort_by_key(|(local, _)| local.chain());
         let now_ms = self.clock.now_ms();
         let mut runs = Vec::new();
-        for (local, author, items) in groups {
-            let run = Run::order(local, author, items, now_ms, answers);
+        for (local, group) in groups {
+            let run = match group {
+                Group::Own(author, items) => Run::order(local, author, items, now_ms, answers),
+                Group::Signed(batch, slots) => {
+                    Run::order_signed(local, batch, slots, now_ms, answers)
+                }
+            };
             runs.extend((!run.items.is_empty()).then_some(run));
         }
         runs
@@ -130,7 +155,9 @@ impl Committer {
     fn confirm(&self, runs: Vec<Run>, placed: Vec<Placed>, synced: Cursor, answers: &mut Answers) {
         let mut placed = placed.into_iter();
         for run in runs {
-            run.local.set_link(&run.author, run.leaf);
+            if run.is_own() {
+                run.local.set_link(&run.author, run.leaf);
+            }
             let proof = placed.next().expect("one place for each frame");
             let bytes = frame_bytes(proof.frame, proof.next);
             run.local.read_to.lock().pass(proof.next, bytes);
@@ -142,8 +169,8 @@ impl Committer {
                 answers.extend(item.slot.map(|slot| (slot, Ok(committed))));
             }
             // Before the run lets go of the chain: whoever finds it gone finds it listed.
-            if let Some(birth) = run.local.birth.as_ref().filter(|_| born) {
-                self.born.lock().chains.push(birth.entry());
+            if let Some(entry) = run.local.entry().filter(|_| born) {
+                self.born.lock().chains.push(entry);
             }
         }
         self.born.lock().to = synced;

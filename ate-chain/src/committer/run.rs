@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ate_crypto::{Hash, KeyId, Purpose, Suite};
 
+use crate::batch::Batch;
 use crate::error::{Reject, SubmitError};
 use crate::genesis::unseen;
 use crate::head::Seen;
@@ -13,9 +14,9 @@ use crate::local::Local;
 use crate::proof::{BATCH_COMMITS_MAX, Proof, batch_leaf, batch_tree, commits_root};
 use crate::seal::{Placing, Sealed};
 use crate::slot::Slot;
-use crate::state::State;
+use crate::state::{At, State};
 
-use super::{Answers, Submission};
+use super::{Answers, Committed};
 
 /// A commit at its place, until the round is written.
 pub(super) struct Item {
@@ -41,6 +42,8 @@ pub(super) struct Run {
     commits: Vec<Hash>,
     pub(super) leaf: Hash,
     pub(super) items: Vec<Item>,
+    /// The proof that its author has sent along.
+    signed: Option<Vec<u8>>,
 }
 
 impl Run {
@@ -48,7 +51,7 @@ impl Run {
     pub(super) fn order(
         local: Arc<Local>,
         author: KeyId,
-        items: Vec<Submission>,
+        items: Vec<(Sealed, Arc<Slot>)>,
         now_ms: u64,
         answers: &mut Answers,
     ) -> Self {
@@ -67,16 +70,12 @@ impl Run {
             commits: Vec::new(),
             leaf: Hash::ZERO,
             items: Vec::new(),
+            signed: None,
             local: local.clone(),
         };
         run.begin_chain(&mut state);
         let seen = state.seen();
-        for Submission {
-            local: _,
-            sealed,
-            slot,
-        } in items
-        {
+        for (sealed, slot) in items {
             if run.items.len() >= BATCH_COMMITS_MAX {
                 let why = "too many commits in one round; send it again".into();
                 answers.push((slot, Err(SubmitError::TooLarge { why })));
@@ -98,6 +97,76 @@ impl Run {
             &commits_root(&run.commits),
         );
         run
+    }
+
+    /// Places the commits of a batch that somebody else has signed, and judges each in turn: one that is refused does not stop those behind it.
+    pub(super) fn order_signed(
+        local: Arc<Local>,
+        batch: Batch,
+        slots: Vec<Arc<Slot>>,
+        now_ms: u64,
+        answers: &mut Answers,
+    ) -> Self {
+        let mut state = local.state.write();
+        let mut run = Self {
+            author: batch.author(),
+            keyring: None,
+            lane: batch.lane(),
+            last: 0,
+            order_time_ms: now_ms.max(state.last_order_time_ms()),
+            link: batch.proof.link,
+            commits: Vec::new(),
+            leaf: Hash::ZERO,
+            items: Vec::new(),
+            signed: Some(batch.proof_bytes),
+            local: local.clone(),
+        };
+        for (mut placing, slot) in batch.commits.into_iter().zip(slots) {
+            placing.order_at(run.order_time_ms);
+            match state.propose(&placing.commit) {
+                Ok(ordered) => run.push(Item {
+                    placing,
+                    seq: ordered.seq,
+                    made: Vec::new(),
+                    slot: Some(slot),
+                }),
+                Err(reject) => answers.push((slot, run.refused(&state, &placing, reject))),
+            }
+        }
+        drop(state);
+        run
+    }
+
+    /// What becomes of a commit that is refused. One that was sent again is at its place already, or on its way there.
+    fn refused(
+        &self,
+        state: &State,
+        placing: &Placing,
+        reject: Reject,
+    ) -> Result<Committed, SubmitError> {
+        let id = placing.commit.id;
+        if !matches!(reject, Reject::Spent { .. } | Reject::Invalid { .. }) {
+            return Err(reject.into());
+        }
+        let number = placing.commit.head.number;
+        match state.find_commit(&self.author, &self.lane, number, &id) {
+            Some(At::Confirmed { seq, order_time_ms }) => Ok(Committed {
+                chain: state.chain,
+                seq,
+                id,
+                order_time_ms,
+            }),
+            Some(At::Pending) => Err(SubmitError::Unknown {
+                commit: id,
+                why: "it was sent before and is on its way".into(),
+            }),
+            None => Err(reject.into()),
+        }
+    }
+
+    /// Whether this store signs it.
+    pub(super) fn is_own(&self) -> bool {
+        self.signed.is_none()
     }
 
     /// The genesis of a chain that has none yet goes before the first commit of its root.
@@ -164,14 +233,20 @@ impl Run {
 }
 
 /// One signature for each author over all its runs; the proof of each run.
-pub(super) fn sign(runs: &[Run]) -> Vec<Vec<u8>> {
+pub(super) fn sign(runs: &mut [Run]) -> Vec<Vec<u8>> {
     let mut proofs = vec![Vec::new(); runs.len()];
-    let mut authors: Vec<KeyId> = runs.iter().map(|run| run.author).collect();
+    for (run, proof) in runs.iter_mut().zip(&mut proofs) {
+        if let Some(signed) = &mut run.signed {
+            *proof = std::mem::take(signed);
+        }
+    }
+    let own = runs.iter().filter(|run| run.is_own());
+    let mut authors: Vec<KeyId> = own.map(|run| run.author).collect();
     authors.sort_unstable();
     authors.dedup();
     for author in authors {
         let of_author: Vec<usize> = (0..runs.len())
-            .filter(|&index| runs[index].author == author)
+            .filter(|&index| runs[index].is_own() && runs[index].author == author)
             .collect();
         let leaves: Vec<Hash> = of_author.iter().map(|&index| runs[index].leaf).collect();
         let (root, paths) = batch_tree(&leaves);

@@ -4,6 +4,7 @@ use ate_crypto::{Hash, Identity, Seed, Who};
 use ate_log::{Location, Placed};
 
 use super::world::*;
+use crate::commit::Contents;
 use crate::error::Reject;
 use crate::event::{Change, EventHead, Rotate};
 use crate::head::Seen;
@@ -790,7 +791,9 @@ fn a_state_rolls_back_to_any_pending_commit_and_confirms_the_rest() {
         next: place,
         head_parts: 2,
     };
-    world.state.confirm_next(&placed, 100, 0, |_, _| {});
+    world
+        .state
+        .confirm_next(&placed, 100, 0, Contents::InFrame, |_, _| {});
     // Readers see the first; the rules see all.
     let slot = world.state.table.slot(&key).unwrap();
     assert_eq!(u64::from(world.state.table.row(slot).seq), first);
@@ -798,7 +801,9 @@ fn a_state_rolls_back_to_any_pending_commit_and_confirms_the_rest() {
     world.state.rollback_to(third);
     assert_eq!(world.state.scopes.get(&ROOT).unwrap().epoch, 1);
     assert_eq!(world.state.tree.root(), root_two);
-    world.state.confirm_next(&placed, 100, 0, |_, _| {});
+    world
+        .state
+        .confirm_next(&placed, 100, 0, Contents::InFrame, |_, _| {});
     assert_eq!(u64::from(world.state.table.row(slot).seq), second);
     assert_eq!(
         (world.state.next_seq(), world.state.confirmed()),

@@ -6,7 +6,7 @@ use ate_crypto::merkle::{RootBuilder, leaf_hash};
 use ate_crypto::{Hash, Identity, KeyId, Random, Salt, Seed, SeededRandom, Suite, record_key};
 use ate_log::{Location, Placed};
 
-use crate::commit::{Commit, Event, Verified};
+use crate::commit::{Commit, Contents, Event, Verified};
 use crate::common::Common;
 use crate::error::Reject;
 use crate::event::{BodyHash, Change, EventHead, Grant};
@@ -192,7 +192,8 @@ impl World {
             next: at,
             head_parts: 2,
         };
-        self.state.confirm_next(&placed, 100, 0, |_, _| {});
+        self.state
+            .confirm_next(&placed, 100, 0, Contents::InFrame, |_, _| {});
         seq
     }
 

@@ -20,6 +20,9 @@ fn a_seed_gives_one_identity() {
     assert!(again.who().verify(Purpose::Batch, b"x", &signature).is_ok());
     assert!(one.store_key() == again.store_key());
     assert!(one.store_key() != other.store_key());
+    let node = |of: &Identity| *of.node_key().public_bytes();
+    assert_eq!(node(&one), node(&again));
+    assert_ne!(node(&one), node(&other));
     assert_eq!(
         one.note_keys().public_bytes(),
         again.note_keys().public_bytes()
@@ -47,12 +50,15 @@ fn the_identity_of_a_fixed_seed_never_changes() {
 }
 
 #[test]
-fn the_five_keys_differ() {
+fn the_six_keys_differ() {
     let one = identity(5);
     let who = one.who().to_bytes();
     let note = one.note_keys().public_bytes();
     assert_ne!(who[1..33], note[..32]);
     assert_ne!(who[33..1985], note[32..]);
+    let node = one.node_key();
+    assert_ne!(node.public_bytes()[22..], who[33..1985]);
+    assert_ne!(node.public_bytes()[22..], note[32..]);
     assert_ne!(who[WHO_BYTES - 32..], who[1..33]);
 }
 

@@ -1,0 +1,339 @@
+//! What a store keeps of a chain whose order is decided elsewhere, beside the chain itself.
+//!
+//! The *side stream* of the store's log holds what the chain's own frames do not: commits that are staged, what became of them, and contents that were fetched.
+//! It is local: nobody else sees it, and a store that loses it loses no commit that somebody has acknowledged.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
+
+use ate_crypto::Hash;
+use ate_log::{Entry, FrameKind, Location, PartBytes, Placed, Scan, StreamId};
+use parking_lot::Mutex;
+
+use crate::batch::Batch;
+use crate::codec::{Reader, put_varint};
+use crate::error::{FormatError, OpenError, ReadError};
+use crate::ids::ChainId;
+use crate::local::Local;
+use crate::outbox::Outbox;
+use crate::pending::Pending;
+
+/// The way to whoever decides a chain's order. Its owner sends what is staged, takes in what is shown, and lives as long as it likes: a chain whose upstream is
+/// silent can be read and written on.
+pub trait Upstream: Send + Sync {
+    /// There is something new to send ([`Local::unsent`]) and to sync ([`Local::sync_staged`]). Must not block.
+    fn wake(&self);
+
+    /// Fetches sealed contents: one answer for each, `None` where it is not there either. They are checked by whoever asks.
+    fn fetch(&self, wanted: Vec<ContentId>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>>;
+}
+
+/// A content, by the place of its event.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ContentId {
+    /// Number of the commit.
+    pub seq: u64,
+    /// Index of the event in it.
+    pub event: u32,
+}
+
+/// Why a content was not fetched.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// It was not asked for yet: [`Local::fetch`] does.
+    #[error("it was not fetched yet")]
+    NotFetched,
+    /// Nobody who has it can be asked now.
+    #[error("the content is not held here, and its node cannot be reached: {why}")]
+    Unreachable {
+        /// Why.
+        why: String,
+    },
+    /// Whoever was asked does not have it.
+    #[error("the content is not held here, and its node does not have it")]
+    NotThere,
+    /// What came is not what was signed.
+    #[error("the node gave other bytes than those that were signed")]
+    Forged,
+}
+
+/// The part of a chain that makes it a replica.
+pub(crate) struct Replica {
+    pub(crate) upstream: Arc<dyn Upstream>,
+    pub(crate) side: StreamId,
+    pub(crate) outbox: Mutex<Outbox>,
+    /// Where contents stand that were fetched.
+    pub(crate) fetched: Mutex<HashMap<ContentId, Location>>,
+}
+
+pub(crate) type ReplicaCell = OnceLock<Replica>;
+
+/// The stream of what a replica keeps beside a chain.
+fn side_stream(chain: &ChainId) -> StreamId {
+    StreamId(ate_crypto::tagged("ATE-side-v1", &[&chain.0.0]).0)
+}
+
+impl Local {
+    /// Makes the chain a replica: commits go to `upstream` from now on, and nobody orders them here. To be called once, after [`Local::load`] where the log has the
+    /// chain, and before anything is committed. Staged commits of an earlier opening are proposed again.
+    ///
+    /// # Errors
+    /// The log's. The chain is not to be used.
+    ///
+    /// # Cost
+    /// Linear in what the store keeps beside the chain.
+    pub fn follow(&self, upstream: Arc<dyn Upstream>) -> Result<(), OpenError> {
+        let side = side_stream(&self.chain());
+        let mut fetched = HashMap::new();
+        let mut outbox = Outbox::default();
+        let mut failed = None;
+        let scan = Scan::from(self.log.start()).of(side);
+        self.log.scan(
+            scan,
+            &mut |frame| match self.beside(&frame, &mut outbox, &mut fetched) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let replica = Replica {
+            upstream,
+            side,
+            outbox: Mutex::new(outbox),
+            fetched: Mutex::new(fetched),
+        };
+        if self.replica.set(replica).is_err() {
+            return Err(OpenError::Damaged {
+                chain: self.chain(),
+                seq: self.position().0,
+                at: self.log.start(),
+                why: "the chain follows somebody already",
+            });
+        }
+        let mut state = self.state.write();
+        self.propose_staged(&mut state);
+        drop(state);
+        self.settle_landed();
+        Ok(())
+    }
+
+    /// Takes one frame of the side stream.
+    fn beside(
+        &self,
+        frame: &ate_log::Frame<'_>,
+        outbox: &mut Outbox,
+        fetched: &mut HashMap<ContentId, Location>,
+    ) -> Result<(), OpenError> {
+        let damaged = || OpenError::Damaged {
+            chain: self.chain(),
+            seq: self.position().0,
+            at: frame.at,
+            why: "what is kept beside the chain does not decode",
+        };
+        let (at, part) = frame.parts().last().ok_or_else(damaged)?;
+        match frame.kind {
+            FrameKind::Body => {
+                let mut reader = Reader::new(frame.part(0).ok_or_else(damaged)?);
+                let event = reader.varint32().map_err(|_| damaged())?;
+                let content = ContentId {
+                    seq: frame.number,
+                    event,
+                };
+                // Erased: it is as if it had not come.
+                if !matches!(part, PartBytes::Erased { .. }) {
+                    fetched.insert(content, at);
+                }
+            }
+            // Erased: it was settled, and its bytes given back.
+            FrameKind::Staged if matches!(part, PartBytes::Erased { .. }) => {}
+            FrameKind::Staged => {
+                let mut bytes = vec![0; part.len() as usize];
+                self.log.read_body(at, &mut bytes)?;
+                let batch = Batch::decode(self.chain(), &bytes).map_err(|_| damaged())?;
+                outbox.restore(batch);
+            }
+            FrameKind::Settled => {
+                let bytes = frame.part(0).ok_or_else(damaged)?;
+                outbox.note(Settled::decode(bytes).map_err(|_| damaged())?);
+            }
+            _ => return Err(damaged()),
+        }
+        Ok(())
+    }
+
+    /// Whether somebody else decides the order of this chain.
+    pub fn is_replica(&self) -> bool {
+        self.replica.get().is_some()
+    }
+
+    /// Appends a frame to the side stream. Not synced.
+    pub(crate) fn append_beside(
+        &self,
+        replica: &Replica,
+        kind: FrameKind,
+        number: u64,
+        head_parts: u8,
+        parts: &[&[u8]],
+    ) -> Result<Placed, ate_log::AppendError> {
+        let mut placed = Vec::with_capacity(1);
+        let entry = Entry {
+            kind,
+            stream: replica.side,
+            number,
+            head_parts,
+            parts,
+        };
+        self.log.append(&[entry], &mut placed)?;
+        Ok(placed[0])
+    }
+
+    /// Where a content stands that is not in its commit's frame.
+    ///
+    /// # Errors
+    /// [`ReadError::Elsewhere`] if it is not here.
+    pub(crate) fn content_apart(&self, content: ContentId) -> Result<Location, ReadError> {
+        self.fetched(&content).ok_or(ReadError::Elsewhere {
+            content,
+            source: FetchError::NotFetched,
+        })
+    }
+
+    /// Where a content stands that was fetched.
+    pub(crate) fn fetched(&self, id: &ContentId) -> Option<Location> {
+        self.replica.get()?.fetched.lock().get(id).copied()
+    }
+
+    /// Asks for contents that are not here, checks them against what was signed, and keeps them. Those that are here already are passed over.
+    ///
+    /// # Errors
+    /// In the answer: the first [`ReadError`]. What came before is kept.
+    ///
+    /// # Cancel safety
+    /// What came is kept or not; asking again is safe.
+    pub async fn fetch(self: &Arc<Self>, wanted: Vec<ContentId>) -> Result<(), ReadError> {
+        let Some(replica) = self.replica.get() else {
+            return Ok(());
+        };
+        let missing: Vec<ContentId> = {
+            let fetched = replica.fetched.lock();
+            let mut missing: Vec<ContentId> = wanted;
+            missing.sort_unstable();
+            missing.dedup();
+            missing.retain(|id| !fetched.contains_key(id));
+            missing
+        };
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let came = replica.upstream.fetch(missing.clone()).await;
+        let came = came.map_err(|source| ReadError::Elsewhere {
+            content: missing[0],
+            source,
+        })?;
+        for (content, bytes) in missing.iter().zip(came) {
+            let elsewhere = |source| ReadError::Elsewhere {
+                content: *content,
+                source,
+            };
+            let bytes = bytes.ok_or_else(|| elsewhere(FetchError::NotThere))?;
+            let info = self.commit_at(content.seq)?;
+            let signed = info
+                .events
+                .get(content.event as usize)
+                .and_then(|event| event.content)
+                .ok_or_else(|| elsewhere(FetchError::NotThere))?;
+            if ate_crypto::sha256(&[&bytes]) != signed.hash {
+                return Err(elsewhere(FetchError::Forged));
+            }
+            self.keep(replica, *content, &bytes)?;
+        }
+        Ok(())
+    }
+
+    fn keep(&self, replica: &Replica, content: ContentId, bytes: &[u8]) -> Result<(), ReadError> {
+        let mut event = Vec::with_capacity(5);
+        put_varint(&mut event, content.event.into());
+        let placed = self
+            .append_beside(replica, FrameKind::Body, content.seq, 1, &[&event, bytes])
+            .map_err(|error| ReadError::Elsewhere {
+                content,
+                source: FetchError::Unreachable {
+                    why: format!("it came, and the store's log did not take it: {error}"),
+                },
+            })?;
+        let at = placed.part(&[event.len()]);
+        replica.fetched.lock().insert(content, at);
+        Ok(())
+    }
+
+    /// The sealed content of an event, for a peer that asks; `None` if it is not here, was erased, or is none.
+    ///
+    /// # Errors
+    /// The log's.
+    pub fn sealed_content(&self, content: ContentId) -> Result<Option<Vec<u8>>, ReadError> {
+        if content.seq >= self.position().0 {
+            return Ok(None);
+        }
+        let info = self.commit_at(content.seq)?;
+        let Some(event) = info.events.get(content.event as usize) else {
+            return Ok(None);
+        };
+        let Some(signed) = event.content else {
+            return Ok(None);
+        };
+        let row = self.with_state(|state| state.commits[content.seq as usize]);
+        let places = crate::bodies::body_places(&row, info.events.iter());
+        let at = match places[content.event as usize].content {
+            Some(span) => span.at,
+            None => match self.fetched(&content) {
+                Some(at) => at,
+                None => return Ok(None),
+            },
+        };
+        let mut bytes = vec![0; signed.bytes as usize];
+        match self.log.read_body(at, &mut bytes) {
+            Ok(()) if ate_crypto::sha256(&[&bytes]) == signed.hash => Ok(Some(bytes)),
+            Ok(()) => Err(ReadError::Damaged {
+                at,
+                why: "a body does not match its signed hash",
+            }),
+            Err(ate_log::ReadError::Erased { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What became of a staged commit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Settled {
+    pub(crate) id: Hash,
+    /// Why it was refused; `None` if it was not.
+    pub(crate) refused: Option<String>,
+}
+
+impl Settled {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = self.id.0.to_vec();
+        if let Some(why) = &self.refused {
+            out.extend_from_slice(why.as_bytes());
+        }
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let mut reader = Reader::new(bytes);
+        let id = Hash(reader.array()?);
+        let why = reader.take(reader.left())?;
+        Ok(Self {
+            id,
+            refused: (!why.is_empty()).then(|| String::from_utf8_lossy(why).into_owned()),
+        })
+    }
+}

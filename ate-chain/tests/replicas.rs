@@ -1,0 +1,398 @@
+//! A chain that is ordered in one store and followed by others, without any network: what is sent, shown, refused, forged and fetched.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ate_chain::*;
+use ate_crypto::{Identity, Seed, SeededRandom, sha256};
+use ate_log::MemLog;
+use parking_lot::Mutex;
+
+struct Noon;
+impl Clock for Noon {
+    fn now_ms(&self) -> u64 {
+        1_700_000_000_000
+    }
+}
+
+fn identity(number: u8) -> Identity {
+    Identity::from_seed(&Seed::generate(&SeededRandom::new(number.into())))
+}
+
+fn committer(store: u8) -> Arc<Committer> {
+    let random = Arc::new(SeededRandom::new(100 + u64::from(store)));
+    Committer::new(
+        Arc::new(MemLog::new()),
+        Arc::new(Noon),
+        random,
+        None,
+        [store; 16],
+    )
+}
+
+/// The sequencer, reached by calls.
+struct Node {
+    chain: Mutex<Option<Arc<Local>>>,
+    wakes: AtomicUsize,
+}
+
+impl Upstream for Node {
+    fn wake(&self) {
+        self.wakes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn fetch(&self, wanted: Vec<ContentId>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
+        let chain = self.chain.lock().clone().expect("the node has the chain");
+        let contents = wanted
+            .into_iter()
+            .map(|content| chain.sealed_content(content));
+        Pending::ready(Ok(contents.map(|content| content.expect("read")).collect()))
+    }
+}
+
+/// A node with a chain, and a replica of it.
+struct World {
+    node: Arc<Node>,
+    hosted: Arc<Local>,
+    own: Arc<Local>,
+    owner: Identity,
+    sent: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let owner = identity(1);
+        let own = Local::create(&committer(1), "notes", &owner).expect("planned");
+        let hosted = Local::at(&committer(2), own.chain(), None);
+        let node = Arc::new(Node {
+            chain: Mutex::new(Some(hosted.clone())),
+            wakes: AtomicUsize::new(0),
+        });
+        own.follow(node.clone()).expect("follows");
+        Self {
+            node,
+            hosted,
+            own,
+            owner,
+            sent: 0,
+        }
+    }
+
+    /// Another replica, empty at first.
+    fn replica(&self, store: u8) -> Arc<Local> {
+        let replica = Local::at(&committer(store), self.own.chain(), None);
+        replica.follow(self.node.clone()).expect("follows");
+        replica
+    }
+
+    /// Sends what is staged, as bytes, and notes the answers.
+    fn send(&mut self) -> Vec<Answered> {
+        let sent = self.sent;
+        let mut answers = Vec::new();
+        for (ticket, batch) in self.own.unsent(sent) {
+            self.sent = ticket;
+            let mut bytes = Vec::new();
+            batch.encode(&mut bytes);
+            let batch = Batch::decode(self.own.chain(), &bytes).expect("decodes");
+            let ids = batch.ids().to_vec();
+            for (id, answer) in ids.iter().zip(self.hosted.submit_signed(batch)) {
+                let answer = match answer.wait() {
+                    Ok(committed) => Answered::Landed { seq: committed.seq },
+                    Err(SubmitError::Rejected(reason)) => Answered::Refused {
+                        reason,
+                        at: self.hosted.position(),
+                    },
+                    Err(error) => panic!("{error}"),
+                };
+                self.own.answered(id, answer.clone());
+                answers.push(answer);
+            }
+        }
+        answers
+    }
+
+    fn write(&self, name: &str, content: &str) -> Pending<Result<Committed, SubmitError>> {
+        let schema = sha256(&[b"text"]);
+        let mut draft = Draft::new(self.own.author(&self.owner));
+        let root = RecordKey::ROOT;
+        if !self.own.is_born() && self.own.staged().is_empty() {
+            let define = CreateOptions {
+                defines: true,
+                ..CreateOptions::default()
+            };
+            draft
+                .create(
+                    root,
+                    "schema",
+                    Some("text"),
+                    &schema,
+                    b"text".to_vec(),
+                    define,
+                )
+                .expect("drafted");
+        }
+        draft
+            .create(
+                root,
+                "",
+                Some(name),
+                &schema,
+                content.as_bytes().to_vec(),
+                CreateOptions::default(),
+            )
+            .expect("drafted");
+        self.own.commit(draft).expect("sealed")
+    }
+}
+
+/// Shows the replica all that the node has, as bytes.
+fn catch_up(hosted: &Local, replica: &Local, contents: Contents) -> Result<Position, FollowError> {
+    let mut from = hosted.show_from(replica.position().0).expect("not ahead");
+    loop {
+        let mut frames = Vec::new();
+        from = hosted
+            .show(from, contents, 2000, &mut frames)
+            .expect("shown");
+        if frames.is_empty() {
+            return Ok(replica.position());
+        }
+        let mut bytes = Vec::new();
+        frames.iter().for_each(|frame| frame.encode(&mut bytes));
+        replica.take_in(&ShownFrame::decode_all(&bytes).expect("decodes"))?;
+    }
+}
+
+#[test]
+fn what_one_store_writes_another_reads_through_a_node_that_holds_no_key() {
+    let mut world = World::new();
+    let first = world.write("first", "hello");
+    let second = world.write("second", "world");
+    assert_eq!(world.own.staged().len(), 3, "the genesis goes along");
+    assert!(world.node.wakes.load(Ordering::SeqCst) >= 1);
+    world.send();
+    assert!(!world.own.is_born(), "an answer alone shows nothing");
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    assert_eq!(first.wait().expect("landed").seq, 1);
+    assert_eq!(second.wait().expect("landed").seq, 2);
+    assert_eq!(world.own.staged(), []);
+
+    let reader = world.replica(3);
+    catch_up(&world.hosted, &reader, Contents::Eager).expect("verifies");
+    assert_eq!(reader.position(), Position(3));
+    assert_eq!(
+        reader.root_at(Position(3)),
+        world.hosted.root_at(Position(3))
+    );
+    let author = reader.author(&world.owner);
+    let key = author
+        .named_key(&RecordKey::ROOT, "", "second")
+        .expect("key");
+    assert_eq!(
+        reader.open_content(&author, &key).expect("opens").content,
+        b"world"
+    );
+    let stranger = reader.author(&identity(9));
+    assert!(matches!(
+        reader.open_content(&stranger, &key),
+        Err(ReadError::NoKey { .. })
+    ));
+}
+
+#[test]
+fn contents_are_fetched_when_they_are_read_and_kept() {
+    let mut world = World::new();
+    drop(world.write("first", "hello"));
+    world.send();
+    let reader = world.replica(3);
+    catch_up(&world.hosted, &reader, Contents::Lazy).expect("verifies");
+    let author = reader.author(&world.owner);
+    let key = author
+        .named_key(&RecordKey::ROOT, "", "first")
+        .expect("key");
+    let Err(ReadError::Elsewhere {
+        content,
+        source: FetchError::NotFetched,
+    }) = reader.open_content(&author, &key)
+    else {
+        panic!("nothing was fetched yet");
+    };
+    Pending::new(Blocking(reader.clone(), content))
+        .wait()
+        .expect("fetched");
+    assert_eq!(
+        reader.open_content(&author, &key).expect("opens").content,
+        b"hello"
+    );
+    // Without the node it is still there.
+    *world.node.chain.lock() = None;
+    assert_eq!(
+        reader.open_content(&author, &key).expect("opens").content,
+        b"hello"
+    );
+    reader.committer().log().sync().expect("synced");
+    let (proved, ..) = Local::verify(
+        &**reader.committer().log(),
+        reader.chain(),
+        Depth::Deep,
+        |_| {},
+    )
+    .expect("a replica without contents proves");
+    assert_eq!((proved.commits, proved.apart), (2, 2));
+}
+
+struct Blocking(Arc<Local>, ContentId);
+impl Source<Result<(), ReadError>> for Blocking {
+    fn poll(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), ReadError>> {
+        let fetch = self.0.fetch(vec![self.1]);
+        std::pin::pin!(fetch).poll(context)
+    }
+    fn wait(mut self: Box<Self>) -> Result<(), ReadError> {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        loop {
+            if let std::task::Poll::Ready(done) = self.poll(&mut context) {
+                return done;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_commit_that_is_sent_twice_lands_once() {
+    let mut world = World::new();
+    let answer = world.write("first", "hello");
+    assert_eq!(world.send().len(), 2);
+    world.sent = 0;
+    let again = world.send();
+    assert_eq!(
+        again,
+        [Answered::Landed { seq: 0 }, Answered::Landed { seq: 1 }]
+    );
+    assert_eq!(world.hosted.position(), Position(2));
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    assert_eq!(answer.wait().expect("landed").seq, 1);
+}
+
+#[test]
+fn a_refused_commit_does_not_stop_those_behind_it() {
+    let mut world = World::new();
+    drop(world.write("taken", "mine"));
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    // Two stores of one owner write the same name at once.
+    let other = World {
+        node: world.node.clone(),
+        hosted: world.hosted.clone(),
+        own: world.replica(5),
+        owner: world.owner.clone(),
+        sent: 0,
+    };
+    catch_up(&world.hosted, &other.own, Contents::Eager).expect("verifies");
+    let mut other = other;
+    let (lost, free) = (other.write("same", "late"), other.write("free", "fine"));
+    drop(world.write("same", "early"));
+    world.send();
+    let answers = other.send();
+    assert!(matches!(
+        answers[0],
+        Answered::Refused {
+            reason: Reject::Conflict { .. },
+            ..
+        }
+    ));
+    assert!(matches!(answers[1], Answered::Landed { .. }));
+    catch_up(&world.hosted, &other.own, Contents::Eager).expect("verifies");
+    assert!(matches!(
+        lost.wait(),
+        Err(SubmitError::Rejected(Reject::Conflict { .. }))
+    ));
+    assert_eq!(free.wait().expect("landed").seq, 3);
+    // The proof names a commit that is not there: a load of the log passes over it.
+    for local in [&world.hosted, &other.own] {
+        local.committer().log().sync().expect("synced");
+        Local::verify(
+            &**local.committer().log(),
+            local.chain(),
+            Depth::Deep,
+            |_| {},
+        )
+        .expect("proves");
+    }
+}
+
+#[test]
+fn nothing_that_is_shown_with_a_changed_byte_is_taken_in() {
+    let mut world = World::new();
+    drop(world.write("first", "hello"));
+    world.send();
+    let mut frames = Vec::new();
+    let from = world.hosted.show_from(0).expect("from the genesis");
+    world
+        .hosted
+        .show(from, Contents::Eager, usize::MAX, &mut frames)
+        .expect("shown");
+    let mut bytes = Vec::new();
+    frames.iter().for_each(|frame| frame.encode(&mut bytes));
+    let (mut taken, step) = (Vec::new(), 7);
+    for at in (0..bytes.len()).step_by(step) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        let Ok(frames) = ShownFrame::decode_all(&changed) else {
+            continue;
+        };
+        let replica = world.replica(7);
+        if replica.take_in(&frames).is_ok() {
+            taken.push(at);
+        }
+        assert!(replica.position().0 == 0 || taken.last() == Some(&at));
+    }
+    // Order time is the sequencer's word until somebody has seen the root: its bytes may change.
+    assert!(taken.len() <= 16 / step + 2, "{taken:?}");
+}
+
+#[test]
+fn staged_commits_outlive_their_process() {
+    let log = Arc::new(MemLog::new());
+    let owner = identity(1);
+    let node = Arc::new(Node {
+        chain: Mutex::new(None),
+        wakes: AtomicUsize::new(0),
+    });
+    let committer = |seed| {
+        let random = Arc::new(SeededRandom::new(seed));
+        Committer::new(log.clone(), Arc::new(Noon), random, None, [1; 16])
+    };
+    let own = Local::create(&committer(1), "notes", &owner).expect("planned");
+    own.follow(node.clone()).expect("follows");
+    let hosted = Local::at(&self::committer(2), own.chain(), None);
+    *node.chain.lock() = Some(hosted.clone());
+    let mut world = World {
+        node,
+        hosted,
+        own,
+        owner,
+        sent: 0,
+    };
+    drop(world.write("first", "hello"));
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    drop(world.write("second", "offline"));
+    world.own.sync_staged().expect("synced");
+    let (staged, chain) = (world.own.staged(), world.own.chain());
+    assert!(staged.len() == 1 && staged[0].is_durable, "{staged:?}");
+
+    world.own = Local::open(&committer(2), chain, None).expect("opens");
+    world.own.follow(world.node.clone()).expect("follows");
+    world.sent = 0;
+    assert_eq!(world.own.staged(), staged);
+    assert_eq!(world.own.outcome(&staged[0].id), CommitOutcome::Staged);
+    let third = world.write("third", "behind it");
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    assert_eq!(third.wait().expect("landed").seq, 3);
+    assert!(
+        matches!(world.own.outcome(&staged[0].id), CommitOutcome::Committed(committed) if committed.seq == 2)
+    );
+}

@@ -1,0 +1,169 @@
+//! A node: hosts chains for others, orders their commits, shows the chains to whoever may follow, and holds no key to what is in them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ate_chain::Clock;
+use ate_crypto::Identity;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::host::{Admission, Host};
+use crate::node_id::NodeId;
+use crate::transport::{Connection, Listener};
+
+mod follow;
+mod greet;
+mod serve;
+mod submit;
+
+/// Code with which a connection is closed.
+pub(crate) mod code {
+    /// All went well.
+    pub(crate) const DONE: u32 = 0;
+    /// The peer did not keep to the protocol.
+    pub(crate) const PROTOCOL: u32 = 1;
+    /// The node is shutting down.
+    pub(crate) const LEAVING: u32 = 2;
+    /// The peer may not connect.
+    pub(crate) const DENIED: u32 = 3;
+    /// The peer reads too slowly.
+    pub(crate) const SLOW: u32 = 4;
+}
+
+/// How much a node gives to whom. The transport has limits of its own.
+#[derive(Clone, Debug)]
+pub struct NodeLimits {
+    /// For a peer to say who it is: 5 s.
+    pub hello: Duration,
+    /// For a peer to take in one message: 30 s. One that is slower is cut off.
+    pub write: Duration,
+    /// For a peer to ask what it wants on a stream that it opened: 10 s.
+    pub ask: Duration,
+    /// Bytes that a follower is shown in one message: 512 KiB, or one commit.
+    pub shown_bytes: usize,
+    /// Longest batch: 40 MiB.
+    pub batch_bytes_max: usize,
+    /// Batches of one stream that wait for their answers: 64.
+    pub batches_waiting_max: usize,
+    /// Contents in one request: 1024.
+    pub fetch_max: usize,
+    /// Between two signed checkpoints for one follower: 10 s.
+    pub note_every: Duration,
+}
+
+impl Default for NodeLimits {
+    fn default() -> Self {
+        Self {
+            hello: Duration::from_secs(5),
+            write: Duration::from_secs(30),
+            ask: Duration::from_secs(10),
+            shown_bytes: 512 << 10,
+            batch_bytes_max: crate::framed::BULK_BYTES_MAX,
+            batches_waiting_max: 64,
+            fetch_max: 1024,
+            note_every: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What a node is made of.
+pub struct NodeParts {
+    /// Its identity: its TLS key is derived from it, and it signs checkpoints of chains that list its note key.
+    pub identity: Identity,
+    /// Its chains.
+    pub host: Arc<dyn Host>,
+    /// Whom it lets do what.
+    pub admission: Arc<dyn Admission>,
+    /// Its clock.
+    pub clock: Arc<dyn Clock>,
+    /// Its limits.
+    pub limits: NodeLimits,
+}
+
+/// A node that answers, until it is shut down or dropped.
+pub struct Node {
+    leave: watch::Sender<bool>,
+    listener: Arc<dyn Listener>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+/// What all connections of a node share.
+pub(crate) struct Shared {
+    pub(crate) parts: NodeParts,
+    pub(crate) id: NodeId,
+    pub(crate) note_key: Vec<u8>,
+    pub(crate) leaving: watch::Receiver<bool>,
+}
+
+impl Node {
+    /// Answers on a listener whose key is that of `parts.identity`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn start(listener: Arc<dyn Listener>, parts: NodeParts) -> Self {
+        let (leave, leaving) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            id: NodeId::of_key(parts.identity.node_key().public_bytes()),
+            note_key: parts.identity.note_keys().public_bytes(),
+            parts,
+            leaving,
+        });
+        let accepting = tokio::spawn(accept(listener.clone(), shared));
+        Self {
+            leave,
+            listener,
+            accepting,
+        }
+    }
+
+    /// Takes no further connections or requests, lets batches that were taken in be answered, and ends the connections.
+    pub async fn shut_down(mut self) {
+        self.leave.send_replace(true);
+        self.listener.close();
+        // It ends with its last connection.
+        drop((&mut self.accepting).await);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.listener.close();
+        self.leave.send_replace(true);
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: Arc<dyn Listener>, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    while let Some(connection) = next(&*listener, &shared).await {
+        while connections.try_join_next().is_some() {}
+        connections.spawn(serve::connection(shared.clone(), connection));
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn next(listener: &dyn Listener, shared: &Shared) -> Option<Arc<dyn Connection>> {
+    tokio::select! {
+        biased;
+        () = left(shared.leaving.clone()) => None,
+        connection = listener.accept() => connection,
+    }
+}
+
+/// Waits until the node leaves.
+pub(crate) async fn left(mut leaving: watch::Receiver<bool>) {
+    // An error means that the node is gone.
+    drop(leaving.wait_for(|leaving| *leaving).await);
+}
+
+/// Runs what may block, where that is allowed: on a runtime with one thread it blocks that.
+pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    let flavor = tokio::runtime::Handle::current().runtime_flavor();
+    if flavor == tokio::runtime::RuntimeFlavor::MultiThread {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
+    }
+}

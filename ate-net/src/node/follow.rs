@@ -1,0 +1,112 @@
+//! Showing a chain: its frames from a commit on, then those that come, each once and in order. A follower that does not read slows nobody but itself.
+
+use std::sync::Arc;
+
+use ate_chain::{Contents, Local, Position, ShowFrom, ShownFrame};
+use tokio::time::Instant;
+
+use super::serve::Visit;
+use super::{blocking, left};
+use crate::error::NetError;
+use crate::framed::{CONTROL_BYTES_MAX, FrameReader, FrameWriter};
+use crate::wire::{Kind, RefusalCode, Standing, encode};
+
+/// Whether a standing is signed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Note {
+    Signed,
+    None,
+}
+
+/// Where the chain stands here.
+pub(super) fn standing(visit: &Visit, local: &Local, note: Note) -> Standing {
+    let note = match note {
+        Note::Signed => local.checkpoint(&visit.shared.parts.identity),
+        Note::None => None,
+    };
+    let signed = note.as_deref().and_then(|note| local.check(note).ok());
+    let size = signed.map_or_else(|| local.position().0, |checkpoint| checkpoint.size);
+    Standing {
+        size,
+        root: local.root_at(Position(size)).unwrap_or_default().0,
+        order_time_ms: local.order_time_of(size),
+        note,
+    }
+}
+
+pub(super) async fn follow(
+    visit: &Visit,
+    local: &Arc<Local>,
+    from: u64,
+    lazy: bool,
+    mut writer: FrameWriter,
+    mut reader: FrameReader,
+) -> Result<(), NetError> {
+    let Some(from) = local.show_from(from) else {
+        // What it has is more than the follower may know of: it is evidence for whoever kept a checkpoint.
+        let standing = blocking(|| standing(visit, local, Note::Signed));
+        visit
+            .send(&mut writer, Kind::Standing, &encode(&standing))
+            .await?;
+        let why = "the chain is shorter here";
+        return writer.refuse(RefusalCode::Behind, why).await;
+    };
+    let contents = if lazy {
+        Contents::Lazy
+    } else {
+        Contents::Eager
+    };
+    tokio::select! {
+        biased;
+        () = left(visit.shared.leaving.clone()) => {}
+        // The follower says nothing more; when its side ends, it is gone.
+        _ = reader.next(CONTROL_BYTES_MAX) => return Ok(()),
+        shown = show(visit, local, from, contents, &mut writer) => return shown,
+    }
+    writer
+        .refuse(RefusalCode::Leaving, "the node is shutting down")
+        .await
+}
+
+async fn show(
+    visit: &Visit,
+    local: &Arc<Local>,
+    mut from: ShowFrom,
+    contents: Contents,
+    writer: &mut FrameWriter,
+) -> Result<(), NetError> {
+    let limits = &visit.shared.parts.limits;
+    let mut signed_at: Option<Instant> = None;
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        from = blocking(|| {
+            let mut frames: Vec<ShownFrame> = Vec::new();
+            let behind = local.show(from, contents, limits.shown_bytes, &mut frames)?;
+            frames.iter().for_each(|frame| frame.encode(&mut bytes));
+            Ok::<_, NetError>(behind)
+        })?;
+        if !bytes.is_empty() {
+            visit.send(writer, Kind::Frames, &bytes).await?;
+            if from.seq() < local.position().0 {
+                continue;
+            }
+        }
+        // All that there is was shown.
+        let note = match signed_at {
+            Some(at) if at.elapsed() < limits.note_every => Note::None,
+            _ => Note::Signed,
+        };
+        let standing = blocking(|| standing(visit, local, note));
+        if note == Note::Signed {
+            signed_at = Some(Instant::now());
+        }
+        visit
+            .send(writer, Kind::Standing, &encode(&standing))
+            .await?;
+        if local.past(Position(from.seq())).await.is_none() {
+            // The chain was let go here: the follower asks again.
+            return writer.finish();
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The first stream of a connection: the peer shows who it is.
+
+use std::sync::Arc;
+
+use ate_crypto::{Purpose, Signature, Who};
+
+use super::{Shared, code};
+use crate::error::NetError;
+use crate::framed::framed;
+use crate::host::{Act, Peer, Verdict};
+use crate::transport::Connection;
+use crate::wire::{
+    Hello, Kind, PROTOCOL_VERSION, RefusalCode, Reply, Request, channel_content, decode, encode,
+};
+
+/// A Hello has 3,201 bytes of identity and 3,373 of signature.
+const HELLO_BYTES_MAX: usize = 8 << 10;
+
+/// Who is at the other end, proven for this connection. Any failure closes it.
+pub(super) async fn greet(
+    shared: &Arc<Shared>,
+    connection: &dyn Connection,
+) -> Result<Peer, NetError> {
+    let limit = shared.parts.limits.hello;
+    let greeted = tokio::time::timeout(limit, hello(shared, connection)).await;
+    let greeted = greeted.unwrap_or_else(|_| {
+        Err(NetError::TimedOut {
+            ms: limit.as_millis() as u64,
+        })
+    });
+    if let Err(error) = &greeted {
+        let code = match error {
+            NetError::Refused { .. } => code::DENIED,
+            _ => code::PROTOCOL,
+        };
+        connection.close(code, &error.to_string());
+    }
+    greeted
+}
+
+async fn hello(shared: &Arc<Shared>, connection: &dyn Connection) -> Result<Peer, NetError> {
+    let (mut writer, mut reader) = framed(connection.accept().await?);
+    let request = reader.expect(Kind::Request, HELLO_BYTES_MAX).await?;
+    let Request::Hello(hello) = decode(&request)? else {
+        return Err(NetError::Protocol {
+            what: "a connection begins with a Hello",
+        });
+    };
+    if hello.version != PROTOCOL_VERSION {
+        let why = format!("this node speaks version {PROTOCOL_VERSION}");
+        writer.refuse(RefusalCode::Version, &why).await?;
+        return Err(NetError::Protocol { what: "version" });
+    }
+    let who = proven(shared, connection, &hello)?;
+    let peer = Peer {
+        who,
+        address: connection.peer(),
+    };
+    let (code, why) = match shared.parts.admission.judge(&peer, Act::Connect) {
+        Verdict::Admit => {
+            connection.admit();
+            let welcome = Reply::Welcome {
+                version: PROTOCOL_VERSION,
+                note_key: shared.note_key.clone().into(),
+                now_ms: shared.parts.clock.now_ms(),
+            };
+            writer.send(Kind::Reply, &encode(&welcome)).await?;
+            writer.finish()?;
+            return Ok(peer);
+        }
+        Verdict::Deny => (RefusalCode::Denied, "this identity may not connect".into()),
+        Verdict::Busy { why } => (RefusalCode::Busy, why),
+    };
+    writer.refuse(code, &why).await?;
+    Err(NetError::Refused { code, why })
+}
+
+/// Lengths first, then the key, then the signature: about 80 µs, once for each connection.
+fn proven(shared: &Shared, connection: &dyn Connection, hello: &Hello) -> Result<Who, NetError> {
+    let bad = |what| NetError::Protocol { what };
+    let signature = Signature::from_slice(&hello.signature).map_err(|_| bad("a signature"))?;
+    let who = Who::from_bytes(&hello.who).map_err(|_| bad("an identity"))?;
+    let content = channel_content(&connection.binding(), &shared.id.0);
+    who.verify(Purpose::Channel, &content, &signature)
+        .map_err(|_| bad("the identity did not sign this connection"))?;
+    Ok(who)
+}
