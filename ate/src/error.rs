@@ -176,6 +176,10 @@ pub enum Error {
     /// The store was opened for reading.
     #[error("the store is open for reading only")]
     ReadOnly,
+    /// A call has no answer.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Call(crate::calls::CallError<ate_view::BoxError>),
 }
 
 impl Error {
@@ -209,6 +213,8 @@ impl Error {
             Self::ChainName { .. } => ErrorKind::Limit,
             Self::Seal(error) => seal_kind(error),
             Self::ReadOnly => ErrorKind::Denied,
+            #[cfg(feature = "net")]
+            Self::Call(error) => error.kind(),
             Self::Erase(ate_chain::EraseError::Read(error)) => chain_read_kind(error),
             Self::Erase(ate_chain::EraseError::Log(ate_log::AppendError::Poisoned { .. })) => {
                 ErrorKind::Poisoned

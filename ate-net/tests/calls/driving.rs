@@ -22,7 +22,7 @@ impl Drop for OnDrop {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn many_calls_share_one_session() {
     let world = World::new();
     let serving = world
@@ -45,7 +45,7 @@ async fn many_calls_share_one_session() {
     assert_eq!(serving.session_count(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn two_servers_share_the_calls() {
     let world = World::new();
     let counts = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
@@ -387,12 +387,22 @@ async fn a_handler_that_panics_leaves_its_call_unknown_and_others_alone() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn who_may_not_call_is_denied() {
     let world = World::new();
     let _serving = world.serve(1, echo).await;
-    let answer = world.caller(3).call(SERVICE, Bytes::new(), within(10));
-    assert_eq!(answer.await, Err(CallFailure::Denied));
+    let caller = world.caller(3);
+    for _ in 0..20 {
+        let answer = caller.call(SERVICE, Bytes::new(), within(10)).await;
+        assert_eq!(answer, Err(CallFailure::Denied));
+    }
+    // Whichever is first, the request or the refusal.
+    let calls: Vec<_> = (0..50)
+        .map(|_| tokio::spawn(caller.call(SERVICE, Bytes::new(), within(10))))
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), Err(CallFailure::Denied));
+    }
 }
 
 #[tokio::test]

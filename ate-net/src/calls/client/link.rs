@@ -138,10 +138,9 @@ impl Link {
         deadline: Instant,
         chosen: Chosen,
     ) -> Result<AnswerStream, Ended> {
-        let again = || Ended::Again(unreachable("the session is over"));
         let room = self.room.clone().acquire_owned().await;
-        let room = room.map_err(|_| again())?;
-        let place = self.out.reserve().await.map_err(|_| again())?;
+        let room = room.map_err(|_| self.why_over())?;
+        let place = self.out.reserve().await.map_err(|_| self.why_over())?;
         let left = deadline.saturating_duration_since(Instant::now());
         let left_ms = u32::try_from(left.as_millis()).unwrap_or(DEADLINE_MS_MAX);
         let session = &self.shared.session;
@@ -150,7 +149,7 @@ impl Link {
             .map_err(|error| match error {
                 SayError::TooLarge { .. } => Ended::Failure(CallFailure::TooLarge),
                 SayError::Full => Ended::Elsewhere(CallFailure::Unavailable),
-                _ => again(),
+                _ => self.why_over(),
             })?;
         let (events, arrives) = mpsc::unbounded_channel();
         let has_left = Arc::new(AtomicBool::new(false));
@@ -158,7 +157,7 @@ impl Link {
             let mut calls = self.shared.calls.lock();
             if calls.is_lost || calls.parted.is_some() {
                 session.forget(call);
-                return Err(again());
+                return Err(calls.why_over());
             }
             let has_left = has_left.clone();
             calls.waiting.insert(call, Waiting { events, has_left });
@@ -172,6 +171,11 @@ impl Link {
             deadline,
             (chosen, room),
         ))
+    }
+
+    /// Why a request did not leave.
+    fn why_over(&self) -> Ended {
+        self.shared.calls.lock().why_over()
     }
 
     /// Asks for more of an answer.
@@ -246,6 +250,18 @@ impl Shared {
 }
 
 impl Calls {
+    /// Why a request did not leave.
+    fn why_over(&self) -> Ended {
+        match self.parted {
+            Some((_, Parting::Clock)) => {
+                let why = "the clocks of caller and server are too far apart";
+                Ended::Elsewhere(unreachable(why))
+            }
+            Some((_, why)) => of_parting(why),
+            None => Ended::Again(unreachable("the session is over")),
+        }
+    }
+
     fn part(&mut self, last_call: CallId, why: Parting) {
         self.parted = Some((last_call, why));
         let not_taken: Vec<CallId> = self.waiting.keys().copied().collect();
