@@ -3,6 +3,28 @@
 //! Requests, answers and errors are plain postcard: the types of both sides must agree, a field more or less is an error or, worse, is read as another. A
 //! request that may change is an enum of its versions. A recursive type is decoded as deep as its bytes say: do not take one from callers that are not
 //! trusted.
+//!
+//! ```
+//! use ate::calls::{Call, Calls, MemoryHub, Request};
+//! use ate::prelude::*;
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Ping(u32);
+//!
+//! impl Request for Ping {
+//!     type Answer = u32;
+//!     type Error = ();
+//!     const NAME: &'static str = "ping";
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let chain = Store::in_memory()?.chain("office").wait()?;
+//!     let calls = Calls::over(std::sync::Arc::new(MemoryHub::new()), &chain);
+//!     let _serving = calls.serve(|call: Call<Ping>| async move { Ok(call.0 + 1) }).wait()?;
+//!     assert_eq!(calls.call(Ping(6)).wait(), Ok(7));
+//!     Ok(())
+//! }
+//! ```
 
 use std::convert::Infallible;
 use std::fmt;
@@ -12,8 +34,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ate_net::calls::{
-    Answers, CallOptions, CallPath, Caller, CallerSettings, Fault, IncomingCall, Known, Retry,
-    Service, ServiceSettings, Serving, SessionId,
+    Answers, CallOptions, Caller, CallerSettings, Fault, IncomingCall, Known, Service,
+    ServiceSettings, Serving, SessionId,
 };
 use ate_view::Chain;
 use serde::Serialize;
@@ -22,8 +44,9 @@ use serde::de::DeserializeOwned;
 use crate::ambient::{SystemClock, SystemRandom};
 use crate::crypto::Who;
 pub use answering::Answering;
+pub use ate_net::calls::{CallPath, MemoryHub, Retry, Stopped};
 pub use error::CallError;
-pub use streaming::{AnswerItems, Feed, StreamCalling, StreamingRequest};
+pub use streaming::{AnswerItems, Feed, NextItem, StreamCalling, StreamingRequest};
 
 mod answering;
 mod error;

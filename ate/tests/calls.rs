@@ -4,10 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ate::calls::{Call, CallError, Calls, Feed, Request, StreamingRequest};
+use ate::calls::{Call, CallError, Calls, Feed, MemoryHub, Request, StreamingRequest};
 use ate::prelude::*;
 use ate::{ErrorKind, Identity, Seed, crypto::SeededRandom};
-use ate_net::calls::MemoryHub;
 
 #[derive(Serialize, Deserialize, Record)]
 struct Door {

@@ -3,6 +3,7 @@
 mod bounds;
 mod driving;
 mod hostile;
+mod layout;
 mod protocol;
 mod support;
 mod tampering;

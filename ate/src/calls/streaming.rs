@@ -94,7 +94,7 @@ impl<R: StreamingRequest> AnswerItems<R> {
         clippy::should_implement_trait,
         reason = "it is what `next` means, and no iterator can wait"
     )]
-    pub fn next(&mut self) -> Answering<'_, Result<Option<R::Item>, CallError<R::Error>>> {
+    pub fn next(&mut self) -> NextItem<'_, R> {
         Answering::new(async move {
             match self.stream.next().await.map_err(CallError::of)? {
                 None => Ok(None),
@@ -103,6 +103,12 @@ impl<R: StreamingRequest> AnswerItems<R> {
         })
     }
 }
+
+/// What [`AnswerItems::next`] brings.
+pub type NextItem<'a, R> = Answering<
+    'a,
+    Result<Option<<R as StreamingRequest>::Item>, CallError<<R as StreamingRequest>::Error>>,
+>;
 
 /// Sends the items of an answer.
 pub struct Feed<R> {
