@@ -124,6 +124,7 @@ impl Node {
         self.listener.close();
         // It ends with its last connection.
         drop((&mut self.accepting).await);
+        self.listener.ended().await;
     }
 }
 
@@ -158,8 +159,11 @@ pub(crate) async fn left(mut leaving: watch::Receiver<bool>) {
     drop(leaving.wait_for(|leaving| *leaving).await);
 }
 
-/// Runs what may block, where that is allowed: on a runtime with one thread it blocks that.
-pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+/// Runs what may block, on a tokio runtime, where that is allowed: on a runtime with one thread it blocks that.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn blocking<T>(work: impl FnOnce() -> T) -> T {
     let flavor = tokio::runtime::Handle::current().runtime_flavor();
     if flavor == tokio::runtime::RuntimeFlavor::MultiThread {
         tokio::task::block_in_place(work)

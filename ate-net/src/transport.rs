@@ -17,9 +17,11 @@ mod memory;
 mod pipe;
 mod queue;
 mod quic;
+mod sim;
 
 pub use memory::{MemoryListener, MemoryNetwork, MemoryTransport};
 pub use quic::{QuicLimits, QuicListener, QuicTransport, Retry};
+pub use sim::{Passing, SimConditions, SimListener, SimNetwork, SimTransport};
 
 /// A future in a box: no runtime shows in a signature.
 pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -70,11 +72,16 @@ pub trait Listener: Send + Sync + 'static {
 
     /// Takes no further connections. Those that stand live on.
     fn close(&self);
+
+    /// Waits until the connections have ended and their peers know it: what a node does before it ends.
+    fn ended(&self) -> Task<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A connection to one peer. It lives while it, or one of its streams, is held; then it is closed with code 0.
 pub trait Connection: Send + Sync + 'static {
-    /// Opens a stream in both directions. The peer learns of it with the first bytes.
+    /// Opens a stream in both directions. The peer learns of it with the first bytes, or with those of a stream that was opened later.
     fn open(&self) -> Task<'_, Result<Stream, TransportError>>;
 
     /// The next stream that the peer opened. Cancel-safe.

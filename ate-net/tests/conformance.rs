@@ -6,6 +6,7 @@ use ate_crypto::{Identity, NodeKey, Seed, SeededRandom};
 use ate_net::conformance::{Pair, check_transport};
 use ate_net::{
     Endpoint, Listener as _, MemoryNetwork, NodeId, QuicLimits, QuicListener, QuicTransport,
+    SimConditions, SimNetwork,
 };
 
 fn node_key(number: u64) -> NodeKey {
@@ -47,4 +48,35 @@ async fn quic_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quic_conforms_on_threads() {
     check_transport(|| quic(&QuicLimits::default())).await;
+}
+
+fn simulated(seed: u64, conditions: SimConditions) -> Pair {
+    let network = SimNetwork::new(seed, conditions);
+    let node = NodeId::of_key(b"a node");
+    let listener = network.listen("server", node).expect("nobody else answers");
+    Pair {
+        transport: Arc::new(network.transport("client")),
+        endpoint: listener.endpoint(),
+        listener: Arc::new(listener),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_simulation_conforms() {
+    check_transport(|| simulated(1, SimConditions::default())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_simulation_conforms_with_loss_and_a_narrow_way() {
+    let mut seed = 0;
+    check_transport(|| {
+        seed += 1;
+        let conditions = SimConditions {
+            loss_per_mille: 50,
+            bytes_per_second: Some(1024 * 1024),
+            ..SimConditions::default()
+        };
+        simulated(seed, conditions)
+    })
+    .await;
 }

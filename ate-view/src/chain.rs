@@ -56,6 +56,10 @@ impl Chain {
         Self { session }
     }
 
+    pub(crate) const fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
     /// Takes in the names that [`Chain::names_at_rest`] gave, for a chain that was opened from rest; `false` if they are of no known shape.
     #[must_use]
     pub fn restore_names(&self, bytes: &[u8]) -> bool {
@@ -542,6 +546,12 @@ impl Chain {
     /// to be sent again, which a closed log does not allow: whoever closes one calls this first.
     pub fn settle(&self) {
         self.session.shared.settle();
+    }
+
+    /// Ends every subscription once it has handed out what is there, and keeps the places of durable consumers: for whoever closes the store, before the log is
+    /// closed.
+    pub fn end_subscriptions(&self) {
+        self.session.shared.end_subscriptions();
     }
 
     /// Takes in what another process wrote since, for a store that is open for reading.

@@ -1,7 +1,7 @@
 //! Typed records, names and transactions as a state machine over verified commits.
 //!
 //! A [`Chain`] is a history as one identity sees it: records by [`Key`] or by name, each a [`Dao`] at one version; a [`Transaction`] becomes one commit or
-//! nothing; a [`View`] stays at one position. It is **not** a store: files, clock, randomness and threads come from outside, through `ate-chain`; the crate
+//! nothing; a [`View`] stays at one position; a [`Subscription`] hands out each change once. It is **not** a store: files, clock, randomness and threads come from outside, through `ate-chain`; the crate
 //! `ate` brings them.
 //!
 //! # Invariants
@@ -31,6 +31,7 @@ mod receipt;
 mod schema;
 mod session;
 mod staging;
+mod subscription;
 mod transaction;
 mod view;
 mod weak;
@@ -40,10 +41,11 @@ pub use cache::ValueCache;
 pub use chain::Chain;
 pub use dao::Dao;
 pub use document::{Document, NamedEntry};
-pub use error::{BoxError, CommitError, KeyError, ReadError, TransactError};
+pub use error::{BoxError, CommitError, KeyError, ReadError, SubscribeError, TransactError};
 pub use key::{IntoKey, Key, Target};
 pub use receipt::{Durability, Receipt};
 pub use session::NAME_BYTES_MAX;
+pub use subscription::{AnyRecord, Change, ConsumerInfo, LAG_COMMITS_MAX, Subscription};
 pub use transaction::{Conflict, ConflictingRecord, Expect, Transaction};
 pub use view::View;
 pub use weak::WeakChain;

@@ -12,13 +12,14 @@ use ate_chain::{
 use ate_crypto::Identity;
 use parking_lot::{Mutex, RwLock};
 
-use crate::cache::{Cache, ValueCache};
+use crate::cache::{Cache, Ticket, ValueCache};
 use crate::commit::Orphan;
 use crate::dao::{Dao, DaoInner, Facts};
 use crate::error::ReadError;
 use crate::index::{Index, NAMED, SCHEMAS};
 use crate::key::Target;
 use crate::schema::{Descriptor, Plan, Record, Unknown, decode};
+use crate::subscription::Consumer;
 
 /// Longest name in bytes.
 pub const NAME_BYTES_MAX: usize = 1024;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) announced: Mutex<HashSet<(RecordKey, SchemaTag)>>,
     /// Commits whose callers went away before the answer came.
     pub(crate) orphans: Mutex<Vec<Arc<Orphan>>>,
+    /// Durable consumers that run.
+    pub(crate) consumers: Mutex<Vec<Weak<Consumer>>>,
 }
 
 /// One identity's view.
@@ -90,6 +93,7 @@ impl Shared {
             making: Mutex::default(),
             announced: Mutex::default(),
             orphans: Mutex::default(),
+            consumers: Mutex::default(),
         });
         shared
             .local
@@ -151,7 +155,15 @@ impl Session {
 
 impl Shared {
     /// Sees the commits through that nobody waits for any more.
+    ///
+    /// On a replica they are made durable and left to the next opening: whoever decides their order may be out of reach for long.
     pub(crate) fn settle(&self) {
+        if self.local.is_replica() {
+            // A log that fails has said so to whoever waited.
+            drop(self.local.sync_staged());
+            self.orphans.lock().clear();
+            return;
+        }
         loop {
             let Some(orphan) = self.orphans.lock().pop() else {
                 return;
@@ -160,6 +172,20 @@ impl Shared {
                 std::thread::yield_now();
             }
         }
+    }
+}
+
+impl Shared {
+    /// Ends all waiting for the chain to move, and keeps the places of durable consumers: the store is being closed.
+    pub(crate) fn end_subscriptions(&self) {
+        self.local.end_watches();
+        let consumers = self.consumers.lock();
+        let running: Vec<Arc<Consumer>> = consumers.iter().filter_map(Weak::upgrade).collect();
+        drop(consumers);
+        // A place that could not be kept is one that comes again.
+        running
+            .iter()
+            .for_each(|consumer| drop(consumer.keep_now()));
     }
 }
 
@@ -323,17 +349,67 @@ impl Session {
         }
         let ticket = self.cache.ticket(key);
         let (opened, newest) = self.open_at(key, position, &shown)?;
-        let (value, unknown) = self.decode::<T>(&opened, key, &shown)?;
+        self.decoded(key, &opened, newest.then_some(&ticket), &shown)
+    }
+
+    /// A record as it was at exactly this version.
+    pub(crate) fn get_exactly<T: Record>(
+        self: &Arc<Self>,
+        key: &RecordKey,
+        version: Version,
+    ) -> Result<Dao<T>, ReadError> {
+        if let Some(dao) = self.peek::<T>(key)
+            && dao.version() == version
+        {
+            return Ok(dao);
+        }
+        let shown = || key.to_string();
+        let ticket = self.cache.ticket(key);
+        let (opened, newest) = self.open_exactly(key, version, &shown)?;
+        self.decoded(key, &opened, newest.then_some(&ticket), &shown)
+    }
+
+    /// The body of exactly this version, and whether it is the newest.
+    pub(crate) fn open_exactly(
+        &self,
+        key: &RecordKey,
+        version: Version,
+        shown: &impl Fn() -> String,
+    ) -> Result<(Opened, bool), ReadError> {
+        let local = self.local();
+        if self.live(key).is_some_and(|row| row.version == version) {
+            match local.open_content(&self.author, key) {
+                Ok(opened) if opened.version == version => return Ok((opened, true)),
+                // It changed between the two looks, or ended.
+                Ok(_) | Err(ChainError::NotFound { .. } | ChainError::Erased { .. }) => {}
+                Err(error) => return Err(name_it(error, shown)),
+            }
+        }
+        let opened = local
+            .open_version(&self.author, key, version)
+            .map_err(|error| name_it(error, shown))?;
+        Ok((opened, false))
+    }
+
+    /// A body as a value, which is kept in the cache if there is a ticket for it.
+    fn decoded<T: Record>(
+        &self,
+        key: &RecordKey,
+        opened: &Opened,
+        ticket: Option<&Ticket>,
+        shown: &impl Fn() -> String,
+    ) -> Result<Dao<T>, ReadError> {
+        let (value, unknown) = self.decode::<T>(opened, key, shown)?;
         let bytes = opened.content.len() + size_of::<DaoInner<T>>() + unknown.heap_bytes();
-        let facts = facts_of(key, &opened);
+        let facts = facts_of(key, opened);
         let dao = Arc::new(DaoInner {
             value,
             facts,
             unknown,
         });
-        if newest {
+        if let Some(ticket) = ticket {
             self.cache
-                .insert(&ticket, *key, facts.version, bytes, dao.clone());
+                .insert(ticket, *key, facts.version, bytes, dao.clone());
         }
         Ok(Dao(dao))
     }
@@ -473,6 +549,24 @@ impl Session {
         collection: &str,
         shown: &impl Fn() -> String,
     ) -> Result<Vec<Slot>, ReadError> {
+        let (slot, tags) = self.collection_tags(parent, collection, shown)?;
+        let index = self.index.read();
+        let mut slots: Vec<Slot> = tags
+            .iter()
+            .flat_map(|tag| index.children(slot, *tag))
+            .copied()
+            .collect();
+        slots.sort_unstable();
+        Ok(slots)
+    }
+
+    /// The row of a record, and what a collection below it is called in the chain.
+    pub(crate) fn collection_tags(
+        &self,
+        parent: &RecordKey,
+        collection: &str,
+        shown: &impl Fn() -> String,
+    ) -> Result<(Slot, Vec<CollectionTag>), ReadError> {
         let row = |key: &RecordKey| {
             self.record(key)
                 .ok_or_else(|| ReadError::NotFound { name: shown() })
@@ -498,14 +592,7 @@ impl Session {
         }
         tags.sort_unstable();
         tags.dedup();
-        let index = self.index.read();
-        let mut slots: Vec<Slot> = tags
-            .iter()
-            .flat_map(|tag| index.children(slot, *tag))
-            .copied()
-            .collect();
-        slots.sort_unstable();
-        Ok(slots)
+        Ok((slot, tags))
     }
 
     /// Whether a record stood at `position`.
@@ -548,7 +635,7 @@ pub(crate) fn check_collection(collection: &str) -> Result<(), ReadError> {
     }
 }
 
-fn facts_of(key: &RecordKey, opened: &Opened) -> Facts {
+pub(crate) fn facts_of(key: &RecordKey, opened: &Opened) -> Facts {
     Facts {
         key: *key,
         version: opened.version,

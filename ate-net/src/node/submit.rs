@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ate_chain::{Batch, ChainId, Committed, Local, Pending, SubmitError};
+use ate_chain::{Batch, ChainId, Committed, Local, Pending, Reject, SubmitError};
 use tokio::sync::mpsc;
 
 use super::serve::{Visit, absent};
@@ -18,9 +18,12 @@ const TICKET_BYTES: usize = 8;
 /// A batch that was handed over.
 struct Waiting {
     ticket: u64,
-    local: Arc<Local>,
-    answers: Vec<Pending<Result<Committed, SubmitError>>>,
+    /// The chain, unless the node refuses before it looks at one.
+    local: Option<Arc<Local>>,
+    answers: Vec<Answer>,
 }
+
+type Answer = Pending<Result<Committed, SubmitError>>;
 
 pub(super) async fn submit(
     visit: Arc<Visit>,
@@ -102,7 +105,7 @@ fn order(
     visit: &Visit,
     chain: ChainId,
     bytes: &[u8],
-) -> Result<(Arc<Local>, Vec<Pending<Result<Committed, SubmitError>>>), NetError> {
+) -> Result<(Option<Arc<Local>>, Vec<Answer>), NetError> {
     let host = &visit.shared.parts.host;
     let known = host.open(chain).map_err(NetError::Store)?;
     let batch = Batch::decode(chain, bytes).map_err(|_| NetError::Protocol {
@@ -125,11 +128,12 @@ fn order(
     };
     match visit.judge(act) {
         Verdict::Admit => {}
+        // Final for these commits, and no reason to end the stream.
         Verdict::Deny => {
-            return Err(NetError::Refused {
-                code: RefusalCode::Denied,
-                why: "this identity may not do that here".into(),
-            });
+            let why = "this identity may not do that at this node".to_owned();
+            let refusals = std::iter::repeat_n(Reject::Elsewhere { why }, batch.ids().len());
+            let refusals = refusals.map(|reason| Pending::ready(Err(reason.into())));
+            return Ok((known, refusals.collect()));
         }
         Verdict::Busy { why } => {
             return Err(NetError::Refused {
@@ -138,12 +142,15 @@ fn order(
             });
         }
     }
-    let local = match known {
-        Some(local) => local,
-        None => host.begin(chain).map_err(NetError::Store)?,
+    let local = match (known, batch.genesis()) {
+        (Some(local), _) => local,
+        (None, genesis) => {
+            let name = genesis.map_or("", |genesis| &genesis.name);
+            host.begin(chain, name).map_err(NetError::Store)?
+        }
     };
     let answers = local.submit_signed(batch);
-    Ok((local, answers))
+    Ok((Some(local), answers))
 }
 
 async fn answer(
@@ -157,17 +164,18 @@ async fn answer(
         answers,
     }) = waiting.recv().await
     {
+        let at = || local.as_ref().map_or(0, |local| local.position().0);
         let mut told = Vec::with_capacity(answers.len());
         for answer in answers {
             told.push(match answer.await {
                 Ok(committed) => WireAnswer::Landed { seq: committed.seq },
                 Err(SubmitError::Rejected(reason)) => WireAnswer::Refused {
                     reason: WireReject::of(&reason),
-                    at: local.position().0,
+                    at: at(),
                 },
                 Err(SubmitError::TooLarge { why }) => WireAnswer::Refused {
                     reason: WireReject::Other { why },
-                    at: local.position().0,
+                    at: at(),
                 },
                 // What the disk says is for the node's own eyes.
                 Err(_) => WireAnswer::Later {

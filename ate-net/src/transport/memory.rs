@@ -196,3 +196,40 @@ impl Drop for MemoryListener {
         self.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cut_breaks_the_connections_of_a_node_for_both_sides() {
+        let network = MemoryNetwork::new();
+        let (one, two) = (NodeId::of_key(b"one"), NodeId::of_key(b"two"));
+        let one = network.listen(one).unwrap();
+        let two = network.listen(two).unwrap();
+        let transport = network.transport();
+        let near = transport.connect(&one.endpoint()).await.unwrap();
+        let far = one.accept().await.unwrap();
+        let other = transport.connect(&two.endpoint()).await.unwrap();
+        network.cut(one.node);
+        for end in [near.closed().await, far.closed().await] {
+            assert!(matches!(end, TransportError::Broken { .. }), "{end:?}");
+        }
+        assert!(other.open().await.is_ok());
+        assert!(transport.connect(&one.endpoint()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_node_comes_back_where_it_was_and_only_once() {
+        let network = MemoryNetwork::new();
+        let node = NodeId::of_key(b"a node");
+        let first = network.listen(node).unwrap();
+        assert!(network.listen(node).is_err());
+        let endpoint = first.endpoint();
+        drop(first);
+        assert!(network.transport().connect(&endpoint).await.is_err());
+        let second = network.listen(node).unwrap();
+        assert_eq!(second.endpoint(), endpoint);
+        assert!(network.transport().connect(&endpoint).await.is_ok());
+    }
+}

@@ -58,6 +58,14 @@ impl Pipe {
         self.readable.notify_one();
     }
 
+    /// What was taken from the writer has another length on arrival.
+    pub(super) fn resize(&self, was: usize, is: usize) {
+        if was != is {
+            let mut state = self.state.lock();
+            state.taken = (state.taken + is).saturating_sub(was);
+        }
+    }
+
     pub(super) fn finished(&self) {
         self.state.lock().end.get_or_insert(End::Finished);
         self.readable.notify_one();

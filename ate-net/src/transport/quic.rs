@@ -143,7 +143,8 @@ impl QuicListener {
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config
             .transport_config(limits.answering()?)
-            .max_incoming(limits.half_open_max)
+            // A little more, so that those above the limit hear that they are refused.
+            .max_incoming(limits.half_open_max.saturating_add(64))
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_BYTES_MAX * 256);
         let endpoint =
@@ -197,6 +198,10 @@ impl Listener for QuicListener {
     /// Until it is dropped, those that dial are told that they are refused.
     fn close(&self) {
         drop(self.queue.close());
+    }
+
+    fn ended(&self) -> Task<'_, ()> {
+        self.wait_idle()
     }
 }
 
@@ -285,3 +290,6 @@ fn unusable(why: &dyn std::fmt::Display) -> TransportError {
         why: why.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

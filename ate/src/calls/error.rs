@@ -92,8 +92,8 @@ impl<E> CallError<E> {
             }
             Self::Denied => ErrorKind::Denied,
             Self::Deadline | Self::Unknown => ErrorKind::Unknown,
-            Self::TooLarge | Self::Unavailable => ErrorKind::Limit,
-            Self::Unreachable { .. } => ErrorKind::Io,
+            Self::TooLarge => ErrorKind::Limit,
+            Self::Unreachable { .. } | Self::Unavailable => ErrorKind::Unreachable,
         }
     }
 }

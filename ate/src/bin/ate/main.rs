@@ -17,6 +17,8 @@ mod info;
 mod interrupt;
 mod lines;
 mod log;
+mod logging;
+mod nodes;
 mod output;
 mod passphrase;
 mod progress;
@@ -25,10 +27,12 @@ mod salvage;
 mod store;
 mod upkeep;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use tracing_subscriber::filter::LevelFilter;
 
 use args::{Cli, Command};
 use failure::{Code, Failure};
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
+    logging::start(&cli.global.log, LevelFilter::WARN)?;
     let mut out = Output::new(cli.global.json);
     let place = Place::new(&cli.global);
     let result = match cli.command {
@@ -75,6 +80,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Import(args)) => import::run(&place, &args, &mut out),
         Some(Command::Export(args)) => export::run(&place, &args, &mut out),
         Some(Command::Log(args)) => log::run(&place, &args, &mut out),
+        Some(Command::Watch(args)) => watch::run(&place, &args, &mut out),
         Some(Command::Verify(args)) => verify::run(&place, &args, &mut out),
         Some(Command::Compact(args)) => upkeep::compact(&place, &args, &mut out),
         Some(Command::Scrub(args)) => upkeep::scrub(&place, &args, &mut out),
@@ -82,6 +88,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Repair(args)) => repair::run(&place, &args, &mut out),
         Some(Command::Restore(args)) => backup::restore(&place, &args, &mut out),
         Some(Command::Identity(args)) => identity::run(&place, args.command, &mut out),
+        Some(Command::Nodes(args)) => nodes::run(&place, args.command, &mut out),
         Some(Command::Info) => info::run(&place, &mut out),
         Some(Command::Completions(args)) => {
             let mut script = Vec::new();

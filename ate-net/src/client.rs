@@ -1,0 +1,87 @@
+//! A client: links to nodes that reconnect by themselves, and replicas that follow over them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use ate_chain::Pending;
+use ate_crypto::{Identity, Random};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use crate::error::NetError;
+use crate::node_id::NodeId;
+use crate::notebook::Notebook;
+use crate::promise::promise;
+use crate::transport::{Endpoint, Transport};
+
+mod follow;
+mod link;
+mod remote;
+mod session;
+mod submit;
+
+pub use link::{Found, Link, LinkState};
+pub use remote::{Remote, RemoteStatus};
+
+/// Dials nodes for one identity. Cheap to clone.
+#[derive(Clone)]
+pub struct Client(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) identity: Identity,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) notebook: Arc<dyn Notebook>,
+    pub(crate) runtime: Handle,
+    links: Mutex<BTreeMap<(String, u16, NodeId), Weak<Link>>>,
+}
+
+impl Client {
+    /// A client that works on the tokio runtime of the caller.
+    ///
+    /// # Errors
+    /// [`NetError::Store`] outside of a tokio runtime.
+    pub fn new(
+        transport: Arc<dyn Transport>,
+        identity: Identity,
+        random: Arc<dyn Random>,
+        notebook: Arc<dyn Notebook>,
+    ) -> Result<Self, NetError> {
+        let runtime = Handle::try_current().map_err(|error| NetError::Store(error.to_string()))?;
+        Ok(Self(Arc::new(Inner {
+            transport,
+            identity,
+            random,
+            notebook,
+            runtime,
+            links: Mutex::default(),
+        })))
+    }
+
+    /// Runs work on the client's runtime, for whoever waits with another one or none. `otherwise` is the answer if the runtime ends first.
+    pub fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+        otherwise: impl FnOnce() -> T + Send + 'static,
+    ) -> Pending<T> {
+        let (promise, pending) = promise(otherwise);
+        self.0
+            .runtime
+            .spawn(async move { promise.keep(work.await) });
+        pending
+    }
+
+    /// The link to a node: the one that stands, or a new one that begins to connect. It connects again whenever it breaks, until nobody holds it.
+    #[must_use]
+    pub fn link(&self, endpoint: &Endpoint) -> Arc<Link> {
+        let key = (endpoint.host.clone(), endpoint.port, endpoint.node);
+        let mut links = self.0.links.lock();
+        links.retain(|_, link| link.strong_count() > 0);
+        if let Some(link) = links.get(&key).and_then(Weak::upgrade) {
+            return link;
+        }
+        let link = Arc::new(Link::start(&self.0, endpoint));
+        links.insert(key, Arc::downgrade(&link));
+        link
+    }
+}

@@ -1,0 +1,193 @@
+//! A replica's way to the node that orders its chain.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ate_chain::{ChainId, ContentId, Contents, FetchError, Local, OpenError, Pending, Upstream};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::link::Link;
+use super::{follow, submit};
+use crate::error::NetError;
+use crate::framed::BULK_BYTES_MAX;
+use crate::node::blocking;
+use crate::promise::promise;
+use crate::wire::{Kind, Request};
+
+/// For a node to be reached when a content is read.
+const FETCH_WITHIN: Duration = Duration::from_secs(10);
+/// Contents in one request.
+const FETCH_AT_ONCE: usize = 512;
+
+/// How a replica stands to its node.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct RemoteStatus {
+    /// Commits that the node has, as it said last.
+    pub node_size: Option<u64>,
+    /// Commits here of which the node has said the same root.
+    pub agreed: u64,
+    /// Commits here for which the node has signed the same root.
+    pub proven: u64,
+    /// What keeps the replica from following, if anything does. It is tried again.
+    pub trouble: Option<String>,
+    /// What the node shows does not fit what it showed or signed before, or does not verify. The replica follows it no more.
+    pub diverged: Option<String>,
+}
+
+/// A chain that follows a node. Held by the chain itself too: dropping this changes nothing.
+#[derive(Clone)]
+pub struct Remote(pub(super) Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) link: Arc<Link>,
+    pub(super) chain: ChainId,
+    pub(super) contents: Contents,
+    pub(super) status: Mutex<RemoteStatus>,
+    /// Something is to be sent.
+    pub(super) send: Notify,
+    /// Something is to be synced.
+    stage: Notify,
+    /// The node has news of the chain, or might have.
+    pub(super) look: Notify,
+}
+
+/// What the chain holds: with it the tasks end.
+struct Handle {
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+}
+
+impl Remote {
+    /// How the replica stands.
+    #[must_use]
+    pub fn status(&self) -> RemoteStatus {
+        self.0.status.lock().clone()
+    }
+
+    /// The link that it uses.
+    #[must_use]
+    pub fn link(&self) -> &Arc<Link> {
+        &self.0.link
+    }
+}
+
+impl Link {
+    /// Makes a chain a replica that follows this node, from now on and as long as the chain lives. With [`Contents::Lazy`], contents are fetched when they are read.
+    ///
+    /// # Errors
+    /// As [`Local::follow`].
+    pub fn follow(
+        self: &Arc<Self>,
+        local: &Arc<Local>,
+        contents: Contents,
+    ) -> Result<Remote, OpenError> {
+        let shared = Arc::new(Shared {
+            link: self.clone(),
+            chain: local.chain(),
+            contents,
+            status: Mutex::default(),
+            send: Notify::new(),
+            stage: Notify::new(),
+            look: Notify::new(),
+        });
+        let (stop, stopped) = watch::channel(false);
+        local.follow(Arc::new(Handle {
+            shared: shared.clone(),
+            stop,
+        }))?;
+        let weak = Arc::downgrade(local);
+        let runtime = &self.client.runtime;
+        runtime.spawn(until(
+            stopped.clone(),
+            follow::follow(shared.clone(), weak.clone()),
+        ));
+        runtime.spawn(until(
+            stopped.clone(),
+            submit::submit(shared.clone(), weak.clone()),
+        ));
+        runtime.spawn(until(stopped, stage(shared.clone(), weak)));
+        shared.send.notify_one();
+        Ok(Remote(shared))
+    }
+}
+
+impl Upstream for Handle {
+    fn wake(&self) {
+        self.shared.send.notify_one();
+        self.shared.stage.notify_one();
+    }
+
+    fn fetch(&self, wanted: Vec<ContentId>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
+        let unreachable = |why: String| FetchError::Unreachable { why };
+        let (promise, pending) = promise(move || Err(unreachable("the client has ended".into())));
+        let shared = self.shared.clone();
+        self.shared.link.client.runtime.spawn(async move {
+            let fetched = shared.fetch(&wanted).await;
+            promise.keep(fetched.map_err(|error| unreachable(error.to_string())));
+        });
+        pending
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+impl Shared {
+    async fn fetch(&self, wanted: &[ContentId]) -> Result<Vec<Option<Vec<u8>>>, NetError> {
+        let session = self.link.up_within(FETCH_WITHIN).await?;
+        let mut contents = Vec::with_capacity(wanted.len());
+        for some in wanted.chunks(FETCH_AT_ONCE) {
+            let request = Request::Fetch {
+                chain: self.chain.0.0,
+                wanted: some
+                    .iter()
+                    .map(|content| (content.seq, content.event))
+                    .collect(),
+            };
+            let (mut writer, mut reader) = session.request(&request).await?;
+            writer.finish()?;
+            for _ in some {
+                let payload = reader.expect(Kind::Content, BULK_BYTES_MAX).await?;
+                contents.push(match payload.split_first() {
+                    Some((1, sealed)) => Some(sealed.to_vec()),
+                    Some((0, [])) => None,
+                    _ => {
+                        return Err(NetError::Protocol {
+                            what: "a content that is neither there nor absent",
+                        });
+                    }
+                });
+            }
+        }
+        Ok(contents)
+    }
+
+    pub(super) fn note(&self, change: impl FnOnce(&mut RemoteStatus)) {
+        change(&mut self.status.lock());
+    }
+}
+
+/// Makes staged commits durable here, whether or not the node can be reached.
+async fn stage(shared: Arc<Shared>, weak: Weak<Local>) {
+    loop {
+        shared.stage.notified().await;
+        let Some(local) = weak.upgrade() else { return };
+        // A log that fails refuses what comes next, and says so to whoever writes.
+        if let Err(error) = blocking(|| local.sync_staged()) {
+            shared.note(|status| status.trouble = Some(error.to_string()));
+        }
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+        () = work => {}
+    }
+}
