@@ -112,6 +112,7 @@ impl Shared {
             && Arc::strong_count(self) == 1
             && Arc::strong_count(&self.local) == OWN
             && self.orphans.lock().is_empty()
+            && !self.local.has_staged()
     }
 
     /// The session of an identity; made when it is asked for first.
@@ -161,7 +162,9 @@ impl Shared {
         if self.local.is_replica() {
             // A log that fails has said so to whoever waited.
             drop(self.local.sync_staged());
-            self.orphans.lock().clear();
+            let orphans = std::mem::take(&mut *self.orphans.lock());
+            self.local.abandon_staged();
+            drop(orphans);
             return;
         }
         loop {
