@@ -12,6 +12,7 @@ use crate::node_id::NodeId;
 use crate::notebook::Notebook;
 use crate::transport::{Endpoint, Transport};
 
+mod fetch;
 mod follow;
 mod link;
 mod remote;

@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use ate_chain::{
-    ContentId, FetchError, Pending, Position, ReadError as ChainError, RecordKey, Version,
-};
+use ate_chain::{ContentId, Pending, Position, ReadError as ChainError, RecordKey, Version};
 
 use crate::dao::Dao;
 use crate::error::{ReadError, SubscribeError};
 use crate::key::Key;
+use crate::lacking::Lack;
 use crate::session::Session;
 use crate::subscription::change::Change;
 use crate::subscription::consumer::{Consumer, Keeping};
@@ -45,8 +44,8 @@ pub(super) struct Feed<T> {
     skip: u32,
     /// What was found in those before it and not handed out yet.
     found: VecDeque<Found>,
-    /// The change in front whose content was fetched, or for what reason never will be.
-    fetched: Option<(Version, Option<ChainError>)>,
+    /// The content that was fetched for the change in front, its own or its schema, or for what reason it never will be.
+    fetched: Option<(ContentId, Option<ChainError>)>,
     /// The last change that was handed out is not acknowledged yet.
     is_given: bool,
 }
@@ -95,10 +94,11 @@ impl<T> Feed<T> {
         }
         while let Some(found) = self.found.front().copied() {
             let change = match self.show(&found) {
-                Err(ReadError::Chain(error)) if self.is_to_fetch(&error, found.version) => {
-                    return Ok(Step::Fetch(self.fetch(found.version)));
-                }
-                shown => shown?,
+                Err(error) => match error.lack().filter(|content| self.is_to_fetch(content)) {
+                    Some(content) => return Ok(Step::Fetch(self.fetch(content))),
+                    None => return Err(error.into()),
+                },
+                Ok(shown) => shown,
             };
             self.fetched = None;
             self.found.pop_front();
@@ -116,30 +116,20 @@ impl<T> Feed<T> {
         Ok(Step::More)
     }
 
-    /// Whether an error says that a content was not asked for yet, and it was not.
-    fn is_to_fetch(&self, error: &ChainError, version: Version) -> bool {
-        let is_elsewhere = matches!(
-            error,
-            ChainError::Elsewhere {
-                source: FetchError::NotFetched,
-                ..
-            }
-        );
-        let is_first = !matches!(&self.fetched, Some((fetched, _)) if *fetched == version);
-        is_elsewhere && is_first
+    /// Whether a content was not asked for yet.
+    fn is_to_fetch(&self, content: &ContentId) -> bool {
+        !matches!(&self.fetched, Some((fetched, _)) if fetched == content)
     }
 
-    /// Asks for the content in front, and for some that follow.
-    fn fetch(&mut self, version: Version) -> Pending<Result<(), ChainError>> {
-        self.fetched = Some((version, None));
+    /// Asks for a content that the change in front takes, and for some that follow.
+    fn fetch(&mut self, content: ContentId) -> Pending<Result<(), ChainError>> {
+        self.fetched = Some((content, None));
         let puts = self.found.iter().filter(|found| found.kind == Kind::Put);
-        let wanted: Vec<ContentId> = puts
+        let mut wanted: Vec<ContentId> = puts
             .take(FETCH_MAX)
-            .map(|found| ContentId {
-                seq: found.version.seq,
-                event: found.version.event,
-            })
+            .map(|found| ContentId::of(found.version))
             .collect();
+        wanted.push(content);
         let local = self.matcher.session.local().clone();
         let fetching = async move { local.fetch(wanted).await };
         Pending::new(FutureSource(Box::pin(fetching)))
@@ -157,10 +147,10 @@ impl<T> Feed<T> {
             self.fetched = None;
             return Err(ReadError::from(error).into());
         }
-        // Contents are fetched in order: if another one is missing, the one in front has come.
-        if let (Some((version, why)), ChainError::Elsewhere { content, .. }) =
+        // If it is another one that is missing, this one is looked for again.
+        if let (Some((fetched, why)), ChainError::Elsewhere { content, .. }) =
             (&mut self.fetched, &error)
-            && (version.seq, version.event) == (content.seq, content.event)
+            && fetched == content
         {
             *why = Some(error);
         }
@@ -270,7 +260,7 @@ impl<T> Feed<T> {
                 Err(ReadError::Erased { .. }) => Change::Erased { key, version },
                 Err(ReadError::Dropped { .. }) => Change::Dropped { key, version },
                 Err(ReadError::Chain(error)) if error.is_transient() => match &self.fetched {
-                    Some((fetched, Some(_))) if *fetched == version => Change::Unreadable {
+                    Some((_, Some(_))) => Change::Unreadable {
                         key,
                         version,
                         error: error.into(),
