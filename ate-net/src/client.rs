@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
+use ate_chain::Pending;
 use ate_crypto::{Identity, Random};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -10,6 +11,7 @@ use tokio::runtime::Handle;
 use crate::error::NetError;
 use crate::node_id::NodeId;
 use crate::notebook::Notebook;
+use crate::promise::promise;
 use crate::transport::{Endpoint, Transport};
 
 mod fetch;
@@ -55,6 +57,19 @@ impl Client {
             runtime,
             links: Mutex::default(),
         })))
+    }
+
+    /// Runs work on the client's runtime, for whoever waits with another one or none. `otherwise` is the answer if the runtime ends first.
+    pub fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+        otherwise: impl FnOnce() -> T + Send + 'static,
+    ) -> Pending<T> {
+        let (promise, pending) = promise(otherwise);
+        self.0
+            .runtime
+            .spawn(async move { promise.keep(work.await) });
+        pending
     }
 
     /// The link to a node: the one that stands, or a new one that begins to connect. It connects again whenever it breaks, until nobody holds it.

@@ -4,6 +4,7 @@
 //! Above `ate-crypto`, `ate-log` and `ate-chain`; below `ate`. Sockets and tokio live here and nowhere below.
 
 mod address;
+pub mod calls;
 mod client;
 pub mod conformance;
 mod error;
@@ -19,16 +20,13 @@ mod promise;
 mod transport;
 mod wire;
 
-pub use client::{Client, Found, Link, LinkState, Remote, RemoteStatus};
-pub use error::NetError;
-pub use host::{Act, Admission, Everybody, Host, Peer, Verdict};
-pub use node::{Node, NodeLimits, NodeParts};
-pub use wire::{RefusalCode, Standing};
-
 pub use address::{
     ADDRESS_BYTES_MAX, AddressError, ChainAddress, DEFAULT_PORT, NodeAddress, decode_name,
     encode_name,
 };
+pub use client::{Client, Found, Link, LinkState, Remote, RemoteStatus};
+pub use error::NetError;
+pub use host::{Act, Admission, Everybody, Host, Peer, Verdict};
 pub use http::{HTTP_HEAD_BYTES_MAX, HttpLimits, HttpServer, Pages};
 pub use limits::{
     Concurrent, IpPrefix, LimitHit, LimitKind, Limiter, Limits, Permit, Rate, TokenBuckets,
@@ -38,6 +36,7 @@ pub use metrics::{
     HandshakeEnd, Histogram, Label, LatencyMs, METRICS_CONTENT_TYPE, Metrics, RequestEnd,
     RequestKind, SizeBytes,
 };
+pub use node::{Node, NodeLimits, NodeParts, blocking};
 pub use node_id::NodeId;
 pub use notebook::{Evidence, Forgetful, Kept, Notebook};
 pub use transport::{
@@ -45,3 +44,4 @@ pub use transport::{
     QuicLimits, QuicListener, QuicTransport, ReceiveHalf, Retry, SendHalf, SimConditions,
     SimListener, SimNetwork, SimTransport, Stream, Task, Transport, TransportError,
 };
+pub use wire::{RefusalCode, Standing};

@@ -27,8 +27,6 @@ pub(crate) mod code {
     pub(crate) const LEAVING: u32 = 2;
     /// The peer may not connect.
     pub(crate) const DENIED: u32 = 3;
-    /// The peer reads too slowly.
-    pub(crate) const SLOW: u32 = 4;
 }
 
 /// How much a node gives to whom. The transport has limits of its own.
@@ -124,6 +122,7 @@ impl Node {
         self.listener.close();
         // It ends with its last connection.
         drop((&mut self.accepting).await);
+        self.listener.ended().await;
     }
 }
 
@@ -158,8 +157,11 @@ pub(crate) async fn left(mut leaving: watch::Receiver<bool>) {
     drop(leaving.wait_for(|leaving| *leaving).await);
 }
 
-/// Runs what may block, where that is allowed: on a runtime with one thread it blocks that.
-pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+/// Runs what may block, on a tokio runtime, where that is allowed: on a runtime with one thread it blocks that.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn blocking<T>(work: impl FnOnce() -> T) -> T {
     let flavor = tokio::runtime::Handle::current().runtime_flavor();
     if flavor == tokio::runtime::RuntimeFlavor::MultiThread {
         tokio::task::block_in_place(work)

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::NetError;
 
 /// Version of the protocol.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub(crate) const PROTOCOL_VERSION: u16 = 1;
 
 /// What a message is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,7 +1,7 @@
 //! Typed records, names and transactions as a state machine over verified commits.
 //!
 //! A [`Chain`] is a history as one identity sees it: records by [`Key`] or by name, each a [`Dao`] at one version; a [`Transaction`] becomes one commit or
-//! nothing; a [`View`] stays at one position. It is **not** a store: files, clock, randomness and threads come from outside, through `ate-chain`; the crate
+//! nothing; a [`View`] stays at one position; a [`Subscription`] hands out each change once. It is **not** a store: files, clock, randomness and threads come from outside, through `ate-chain`; the crate
 //! `ate` brings them.
 //!
 //! # Invariants

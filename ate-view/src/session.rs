@@ -158,7 +158,15 @@ impl Session {
 
 impl Shared {
     /// Sees the commits through that nobody waits for any more.
+    ///
+    /// On a replica they are made durable and left to the next opening: whoever decides their order may be out of reach for long.
     pub(crate) fn settle(&self) {
+        if self.local.is_replica() {
+            // A log that fails has said so to whoever waited.
+            drop(self.local.sync_staged());
+            self.orphans.lock().clear();
+            return;
+        }
         loop {
             let Some(orphan) = self.orphans.lock().pop() else {
                 return;

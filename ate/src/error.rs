@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Full,
     /// The system's files.
     Io,
+    /// A node cannot be reached, or did not answer in time.
+    Unreachable,
 }
 
 impl ErrorKind {
@@ -58,6 +60,7 @@ impl ErrorKind {
             Self::Limit => "limit",
             Self::Full => "disk full",
             Self::Io => "input or output",
+            Self::Unreachable => "unreachable",
         }
     }
 }
@@ -179,6 +182,18 @@ pub enum Error {
     /// The store was opened for reading.
     #[error("the store is open for reading only")]
     ReadOnly,
+    /// A call has no answer.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Call(crate::calls::CallError<ate_view::BoxError>),
+    /// A node was not reached, did not answer, or said no.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Net(#[from] ate_net::NetError),
+    /// An address is none.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Address(#[from] ate_net::AddressError),
     /// A node is not the one that was known, or what is known of nodes cannot be read.
     #[cfg(feature = "net")]
     #[error(transparent)]
@@ -218,7 +233,13 @@ impl Error {
             Self::Seal(error) => seal_kind(error),
             Self::ReadOnly => ErrorKind::Denied,
             #[cfg(feature = "net")]
+            Self::Call(error) => error.kind(),
+            #[cfg(feature = "net")]
             Self::Nodes(error) => nodes_kind(error),
+            #[cfg(feature = "net")]
+            Self::Net(error) => net_kind(error),
+            #[cfg(feature = "net")]
+            Self::Address(_) => ErrorKind::Limit,
             Self::Erase(ate_chain::EraseError::Read(error)) => chain_read_kind(error),
             Self::Erase(ate_chain::EraseError::Log(ate_log::AppendError::Poisoned { .. })) => {
                 ErrorKind::Poisoned
@@ -465,4 +486,24 @@ const fn backup_remedy(error: &ate_log::BackupError) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+#[cfg(feature = "net")]
+fn net_kind(error: &ate_net::NetError) -> ErrorKind {
+    use ate_net::{NetError, RefusalCode, TransportError};
+    match error {
+        NetError::Transport(TransportError::WrongNode { .. }) => ErrorKind::Denied,
+        NetError::Transport(TransportError::Unusable { .. }) => ErrorKind::Limit,
+        NetError::Transport(_) | NetError::TimedOut { .. } => ErrorKind::Unreachable,
+        NetError::Refused { code, .. } => match code {
+            RefusalCode::Absent => ErrorKind::NotFound,
+            RefusalCode::Denied => ErrorKind::Denied,
+            RefusalCode::Busy | RefusalCode::Leaving => ErrorKind::Unreachable,
+            RefusalCode::Version => ErrorKind::NewerSchema,
+            _ => ErrorKind::Rejected,
+        },
+        NetError::TooLarge { .. } => ErrorKind::Limit,
+        NetError::Store(_) => ErrorKind::Io,
+        _ => ErrorKind::Rejected,
+    }
 }

@@ -31,11 +31,14 @@
 //! | feature | adds | default |
 //! |---|---|---|
 //! | `derive` | `#[derive(Record)]`, `#[derive(Shape)]` | yes |
+//! | `net` | chains at addresses, serving, subscriptions and typed calls | no |
 //! | `cli` | the executable `ate` | no |
 
 mod ambient;
 mod backup;
 mod builder;
+#[cfg(feature = "net")]
+pub mod calls;
 mod chains;
 mod error;
 mod inner;
@@ -43,6 +46,9 @@ mod keystore;
 #[cfg(feature = "net")]
 mod known_nodes;
 mod maintenance;
+#[cfg(feature = "net")]
+mod network;
+mod replicas;
 mod rest;
 mod salvage;
 mod store;
@@ -76,6 +82,9 @@ pub use known_nodes::{
 pub use salvage::Missing;
 pub use store::{ChainInfo, Store, StoreInfo, Verified};
 pub use upkeep::{Upkeep, UpkeepCounts};
+
+#[cfg(feature = "net")]
+pub use network::{ReplicaStatus, ServeOptions, Serving};
 
 /// The result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -71,24 +71,22 @@ label!(
 label!(
     /// What was asked for.
     RequestKind, "kind":
-    /// To open a chain, or what is known of it.
-    Open = "open",
-    /// To follow a chain from a position.
+    /// Which chain a name means.
+    Find = "find",
+    /// A chain's frames from a position on.
     Follow = "follow",
-    /// Bodies by hash.
+    /// To order batches of commits.
+    Submit = "submit",
+    /// Sealed contents.
     Fetch = "fetch",
-    /// To take a commit.
-    Commit = "commit",
-    /// What became of a commit.
-    Outcome = "outcome",
-    /// A checkpoint, or proofs between checkpoints.
-    Checkpoint = "checkpoint",
+    /// Where a chain stands, signed.
+    Standing = "standing",
     /// A call to a service.
     Call = "call",
     /// To serve calls.
     Serve = "serve",
-    /// Which chains there are, how the node is.
-    Status = "status",
+    /// Whether the node is there.
+    Ping = "ping",
     /// What this version does not know.
     Other = "other",
 );

@@ -142,9 +142,12 @@ fn order(
             });
         }
     }
-    let local = match known {
-        Some(local) => local,
-        None => host.begin(chain).map_err(NetError::Store)?,
+    let local = match (known, batch.genesis()) {
+        (Some(local), _) => local,
+        (None, genesis) => {
+            let name = genesis.map_or("", |genesis| &genesis.name);
+            host.begin(chain, name).map_err(NetError::Store)?
+        }
     };
     let answers = local.submit_signed(batch);
     Ok((Some(local), answers))

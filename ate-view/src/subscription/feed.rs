@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use ate_chain::{ContentId, Pending, Position, ReadError as ChainError, RecordKey, Version};
+use ate_chain::{
+    ContentId, FetchError, Pending, Position, ReadError as ChainError, RecordKey, Version,
+};
 
 use crate::dao::Dao;
 use crate::error::{ReadError, SubscribeError};
 use crate::key::Key;
-use crate::lacking::Lack;
 use crate::session::Session;
 use crate::subscription::change::Change;
 use crate::subscription::consumer::{Consumer, Keeping};
@@ -44,7 +45,7 @@ pub(super) struct Feed<T> {
     skip: u32,
     /// What was found in those before it and not handed out yet.
     found: VecDeque<Found>,
-    /// The content that was fetched for the change in front, its own or its schema, or for what reason it never will be.
+    /// The content that was fetched last, or for what reason it never will be.
     fetched: Option<(ContentId, Option<ChainError>)>,
     /// The last change that was handed out is not acknowledged yet.
     is_given: bool,
@@ -94,11 +95,8 @@ impl<T> Feed<T> {
         }
         while let Some(found) = self.found.front().copied() {
             let change = match self.show(&found) {
-                Err(error) => match error.lack().filter(|content| self.is_to_fetch(content)) {
-                    Some(content) => return Ok(Step::Fetch(self.fetch(content))),
-                    None => return Err(error.into()),
-                },
-                Ok(shown) => shown,
+                Err(error) => return self.fetch(error),
+                Ok(change) => change,
             };
             self.fetched = None;
             self.found.pop_front();
@@ -112,27 +110,44 @@ impl<T> Feed<T> {
             self.keep(0);
             return Ok(Step::Nothing(Position(self.next)));
         }
-        self.look(end)?;
-        Ok(Step::More)
+        match self.look(end) {
+            Err(SubscribeError::Read(error)) => self.fetch(error),
+            looked => looked.map(|()| Step::More),
+        }
     }
 
-    /// Whether a content was not asked for yet.
-    fn is_to_fetch(&self, content: &ContentId) -> bool {
-        !matches!(&self.fetched, Some((fetched, _)) if fetched == content)
-    }
-
-    /// Asks for a content that the change in front takes, and for some that follow.
-    fn fetch(&mut self, content: ContentId) -> Pending<Result<(), ChainError>> {
+    /// Asks for a content that an error says was not asked for yet, and for some that will be wanted next.
+    ///
+    /// # Errors
+    /// It says something else, or the content was asked for already.
+    fn fetch(&mut self, error: ReadError) -> Result<Step<T>, SubscribeError> {
+        let content = match &error {
+            ReadError::Chain(ChainError::Elsewhere {
+                content,
+                source: FetchError::NotFetched,
+            }) => *content,
+            _ => return Err(error.into()),
+        };
+        if let Some((asked, why)) = self.fetched.take()
+            && asked == content
+        {
+            return Err(why.map_or(error, ReadError::from).into());
+        }
         self.fetched = Some((content, None));
         let puts = self.found.iter().filter(|found| found.kind == Kind::Put);
-        let mut wanted: Vec<ContentId> = puts
-            .take(FETCH_MAX)
-            .map(|found| ContentId::of(found.version))
-            .collect();
-        wanted.push(content);
+        let next = puts.take(FETCH_MAX).map(|found| ContentId {
+            seq: found.version.seq,
+            event: found.version.event,
+        });
+        let wanted: Vec<ContentId> = std::iter::once(content).chain(next).collect();
         let local = self.matcher.session.local().clone();
         let fetching = async move { local.fetch(wanted).await };
-        Pending::new(FutureSource(Box::pin(fetching)))
+        Ok(Step::Fetch(Pending::new(FutureSource(Box::pin(fetching)))))
+    }
+
+    /// Whether an error is about a content that was asked for and is not to be had.
+    fn is_nowhere(&self, error: &ChainError) -> bool {
+        matches!((&self.fetched, error), (Some((asked, Some(_))), ChainError::Elsewhere { content, .. }) if asked == content)
     }
 
     /// Takes the answer to a fetch.
@@ -147,10 +162,10 @@ impl<T> Feed<T> {
             self.fetched = None;
             return Err(ReadError::from(error).into());
         }
-        // If it is another one that is missing, this one is looked for again.
-        if let (Some((fetched, why)), ChainError::Elsewhere { content, .. }) =
+        // Contents come in the order of the chain: if another one is missing, the one that was asked for first is here.
+        if let (Some((asked, why)), ChainError::Elsewhere { content, .. }) =
             (&mut self.fetched, &error)
-            && fetched == content
+            && asked == content
         {
             *why = Some(error);
         }
@@ -243,6 +258,7 @@ impl<T> Feed<T> {
         // What came before the trouble is handed out first; the trouble comes again then.
         (self.next, self.skip) = (next, skip);
         if next > from {
+            self.fetched = None;
             return Ok(());
         }
         let _shown = walked.map_err(ReadError::from)?;
@@ -259,14 +275,11 @@ impl<T> Feed<T> {
                 Ok(dao) => Change::Put(dao),
                 Err(ReadError::Erased { .. }) => Change::Erased { key, version },
                 Err(ReadError::Dropped { .. }) => Change::Dropped { key, version },
-                Err(ReadError::Chain(error)) if error.is_transient() => match &self.fetched {
-                    Some((_, Some(_))) => Change::Unreadable {
-                        key,
-                        version,
-                        error: error.into(),
-                    },
-                    _ => return Err(error.into()),
-                },
+                Err(ReadError::Chain(error))
+                    if error.is_transient() && !self.is_nowhere(&error) =>
+                {
+                    return Err(error.into());
+                }
                 Err(error) if is_hidden(&error) => return Ok(None),
                 Err(error) => Change::Unreadable {
                     key,

@@ -174,7 +174,7 @@ impl Matcher {
             return Ok(None);
         };
         let is_wanted = match schema {
-            Some(schema) => self.is_wanted_type(head, schema, key),
+            Some(schema) => self.is_wanted_type(head, schema, key)?,
             None => self.was_wanted_type(&record, version)?,
         };
         Ok(is_wanted.then_some(Found {
@@ -213,18 +213,29 @@ impl Matcher {
         }
     }
 
-    /// Whether records of this schema are wanted, in a commit that was sealed under these scopes.
-    fn is_wanted_type(&mut self, head: &CommitHead, schema: SchemaTag, key: RecordKey) -> bool {
-        let scopes = head.commitments.iter().map(|sealed| sealed.scope);
-        // Not short-circuited by a scope without the schema: which of them the content is sealed under is not said.
-        scopes
-            .into_iter()
-            .any(|scope| self.knows(scope, schema, key))
+    /// Whether records of this schema are wanted, in a commit that was sealed under these scopes: which of them the content is sealed under is not said.
+    fn is_wanted_type(
+        &mut self,
+        head: &CommitHead,
+        schema: SchemaTag,
+        key: RecordKey,
+    ) -> Result<bool, ReadError> {
+        for sealed in &head.commitments {
+            if self.knows(sealed.scope, schema, key)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    fn knows(&mut self, scope: RecordKey, schema: SchemaTag, key: RecordKey) -> bool {
+    fn knows(
+        &mut self,
+        scope: RecordKey,
+        schema: SchemaTag,
+        key: RecordKey,
+    ) -> Result<bool, ReadError> {
         if let Some(known) = self.known.get(&(scope, schema)) {
-            return *known;
+            return Ok(*known);
         }
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
@@ -235,6 +246,7 @@ impl Matcher {
                 .type_name
                 .as_deref()
                 .is_none_or(|name| descriptor.name() == name),
+            Err(ReadError::Chain(error)) if error.is_transient() => return Err(error.into()),
             // What is damaged may be wanted, and is told when it is opened.
             Err(error) => {
                 self.closed.push((scope, schema));
@@ -242,7 +254,7 @@ impl Matcher {
             }
         };
         self.known.insert((scope, schema), is_wanted);
-        is_wanted
+        Ok(is_wanted)
     }
 
     /// Whether what `version` ended was wanted. The row knows, unless the record came back since: then its history does.
@@ -252,7 +264,7 @@ impl Matcher {
         version: Version,
     ) -> Result<bool, ReadError> {
         if record.version == version {
-            return Ok(self.knows(record.sealed.0, record.schema, record.key));
+            return self.knows(record.sealed.0, record.schema, record.key);
         }
         let local = self.session.local().clone();
         let mut written = None;
@@ -268,12 +280,12 @@ impl Matcher {
         };
         let commit = local.commit_at(written.seq)?;
         let event = commit.events.get(written.event as usize);
-        Ok(match event.map(|event| &event.change) {
+        match event.map(|event| &event.change) {
             Some(Event::Create { schema, .. } | Event::Update { schema, .. }) => {
                 self.is_wanted_type(&commit.head, *schema, record.key)
             }
-            _ => false,
-        })
+            _ => Ok(false),
+        }
     }
 }
 
