@@ -290,7 +290,8 @@ impl Local {
         })
     }
 
-    fn is_schema(&self, key: &RecordKey) -> bool {
+    /// Whether a record is a schema descriptor.
+    pub fn is_schema(&self, key: &RecordKey) -> bool {
         self.with_state(|state| {
             let slot = state.table.slot(key);
             slot.is_some_and(|slot| state.table.row(slot).is(flag::DEFINES))

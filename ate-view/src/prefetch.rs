@@ -58,7 +58,7 @@ pub enum Prefetch {
 pub struct Coverage {
     /// Commits that were looked at.
     pub position: Position,
-    /// Records with content that are selected, and those of which it cannot be told while a schema descriptor is elsewhere.
+    /// Records with content that are selected, schema descriptors left out, and those of which it cannot be told while a schema descriptor is elsewhere.
     pub selected: u64,
     /// Those among them whose newest content is here.
     pub here: u64,
@@ -167,7 +167,8 @@ impl Chain {
         for slot in 0..session.local().row_count() {
             let record = session.local().record_at(slot);
             let has_content = record.live && record.schema != SchemaTag::default();
-            if !has_content || selector.selects(&record) == Selected::No {
+            let counts = has_content && !session.local().is_schema(&record.key);
+            if !counts || selector.selects(&record) == Selected::No {
                 continue;
             }
             coverage.selected += 1;
