@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ate_chain::{
@@ -61,6 +61,8 @@ pub(crate) struct Session {
     names_done: AtomicU64,
     /// Held while names are read anew.
     names_turn: Mutex<()>,
+    /// Schema descriptors that stood elsewhere were asked for.
+    pub(crate) has_schemas: AtomicBool,
 }
 
 /// Fans confirmed commits out to the sessions.
@@ -137,6 +139,7 @@ impl Shared {
             names_due: AtomicU64::new(0),
             names_done: AtomicU64::new(0),
             names_turn: Mutex::default(),
+            has_schemas: AtomicBool::new(false),
         });
         {
             let mut sessions = self.sessions.write();
