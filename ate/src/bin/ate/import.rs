@@ -65,7 +65,7 @@ pub(crate) fn run(place: &Place, args: &Import, out: &mut Output) -> Result<(), 
         None => open(place, args)?,
     };
     let was_new = chain.is_new();
-    let mut writer = Writer::new(&chain, args, out);
+    let mut writer = Writer::new(place, &store, &chain, args, out);
     let ended = write(&source, args, &chain, verdicts, &mut writer);
     // What was handed over is waited for, whatever ended the reading.
     let settled = writer.settle();
