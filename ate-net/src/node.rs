@@ -27,8 +27,6 @@ pub(crate) mod code {
     pub(crate) const LEAVING: u32 = 2;
     /// The peer may not connect.
     pub(crate) const DENIED: u32 = 3;
-    /// The peer reads too slowly.
-    pub(crate) const SLOW: u32 = 4;
 }
 
 /// How much a node gives to whom. The transport has limits of its own.
