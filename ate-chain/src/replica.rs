@@ -64,6 +64,8 @@ pub(crate) struct Replica {
     pub(crate) upstream: Arc<dyn Upstream>,
     pub(crate) side: StreamId,
     pub(crate) outbox: Mutex<Outbox>,
+    /// Held by whoever writes staged batches to the log, so that each is written once.
+    pub(crate) staging: Mutex<()>,
     /// Where contents stand that were fetched.
     pub(crate) fetched: Mutex<HashMap<ContentId, Location>>,
 }
@@ -107,6 +109,7 @@ impl Local {
             upstream,
             side,
             outbox: Mutex::new(outbox),
+            staging: Mutex::new(()),
             fetched: Mutex::new(fetched),
         };
         if self.replica.set(replica).is_err() {

@@ -29,6 +29,8 @@ pub use serve::{ServeOptions, Serving};
 
 /// For a node to answer when a chain is opened for the first time, unless the builder says otherwise.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// For the nodes to learn that a store was closed. Those that do not would hold the connection until it is silent for too long.
+const GOODBYE_WITHIN: Duration = Duration::from_millis(200);
 /// Worker threads of a store's runtime, at least.
 const WORKERS_MIN: usize = 2;
 
@@ -153,6 +155,16 @@ impl Net {
         })
     }
 
+    /// Says goodbye to the nodes. Whoever brought its own runtime may be on its only thread, which must not be waited on.
+    fn end(&self) {
+        let is_inside = Handle::try_current().is_ok_and(|current| current.id() == self.handle.id());
+        if self.runtime.is_some() && !is_inside {
+            let client = self.client.clone();
+            let ending = async move { client.close(GOODBYE_WITHIN).await };
+            self.client.run(ending, || ()).wait();
+        }
+    }
+
     /// The key that must answer at an address.
     fn resolve(&self, address: &NodeAddress) -> Result<NodeId, Error> {
         match self.known.expected(address)? {
@@ -187,6 +199,14 @@ impl StoreInner {
         let started = Arc::new(Net::start(self)?);
         *net = Some(started.clone());
         Ok(started)
+    }
+
+    /// Ends what was started of the network.
+    pub(crate) fn end_net(&self) {
+        let net = self.net.lock().clone();
+        if let Some(net) = net {
+            net.end();
+        }
     }
 
     /// The chain at an address.

@@ -241,12 +241,19 @@ impl Link {
     }
 }
 
-impl Drop for Link {
-    fn drop(&mut self) {
+impl Link {
+    /// Connects no more, and ends the connection.
+    pub(super) fn end(&self) {
         self.connecting.abort();
         if let State::Up(session) = &*self.state.borrow() {
             session.connection.close(0, "done");
         }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

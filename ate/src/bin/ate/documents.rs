@@ -13,7 +13,7 @@ use crate::failure::{Code, Failure, fault};
 use crate::interrupt;
 use crate::lines::{LINE_BYTES_MAX, check_name};
 use crate::output::{Count, Output, Time, plural, say, short};
-use crate::store::{Place, announce};
+use crate::store::Place;
 
 /// What a single change gave.
 #[derive(Serialize)]
@@ -55,7 +55,7 @@ pub(crate) fn put(place: &Place, args: &Put, out: &mut Output) -> Result<(), Fai
             landed.map_err(|error| fault(error).during(what()))
         })?;
     if was_new {
-        announce(&store, &chain);
+        place.announce(&store, &chain);
     }
     let version = chain
         .version::<Json>(name)

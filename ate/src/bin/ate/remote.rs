@@ -8,7 +8,7 @@ use ate::chain::Pending;
 use ate::net::{
     AddressError, ChainAddress, LinkState, NetError, NodeAddress, RefusalCode, TransportError,
 };
-use ate::{Chain, CommitError, ErrorKind, KeyId, Keystore, ReplicaStatus, Store};
+use ate::{Chain, CommitError, ErrorKind, KeyId, ReplicaStatus, Store};
 
 use crate::ambient::Stopwatch;
 use crate::args;
@@ -314,12 +314,14 @@ impl Place {
         let node = address.node().host_port();
         let cannot = format!("cannot open {}", named(address));
         let own_key = || {
-            let key = Keystore::in_dir(self.dir()).path().display().to_string();
-            format!("the one of {key}, which `ate identity show` prints")
+            format!(
+                "the key that `ate --dir {} identity show` prints",
+                self.shown_dir()
+            )
         };
         match &error {
             ate::Error::NoChain { .. } => {
-                Failure::failed(format!("no {} there, or it is not for this identity", named(address)))
+                Failure::failed(format!("no {}, or it is not for this identity", named(address)))
                     .next(format!(
                         "only `put` and `import` create one, of this identity's own; another's is ROOT/CHAIN, and whoever has it grants it to {}",
                         own_key()
@@ -376,7 +378,7 @@ pub(crate) fn unreached(status: &ReplicaStatus) -> String {
         (LinkState::Down { why: Some(why) }, _) => {
             format!("the node at {node} is out of reach: {why}")
         }
-        _ => format!("the node at {node} is out of reach"),
+        _ => format!("the node at {node} has not answered in time"),
     }
 }
 

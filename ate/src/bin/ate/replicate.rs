@@ -11,7 +11,7 @@ use crate::failure::{Code, Failure, fault};
 use crate::interrupt;
 use crate::output::{Output, plural, say};
 use crate::remote::{Want, unreached};
-use crate::store::{Place, announce_identity};
+use crate::store::Place;
 
 /// How often it is looked how the copies stand.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -25,7 +25,6 @@ pub(crate) fn run(place: &Place, args: &Replicate, out: &mut Output) -> Result<(
         place.nodes().be_lazy();
     }
     let store = place.write()?;
-    announce_identity(&store);
     let mut copies = Vec::new();
     for name in &args.chains {
         if let Some(chain) = place.remote_chain(&store, name, Want::Existing)? {

@@ -47,7 +47,10 @@ pub(crate) fn run(place: &Place, args: &Serve, out: &mut Output) -> Result<(), F
     // From here on a Ctrl-C ends it in order.
     interrupt::listen_to("shutting down");
     let address = address(&serving, args.listen, advertised)?;
-    announce_identity(&store);
+    // With a node in ATE_URL it was said already.
+    if !place.is_remote() {
+        announce_identity(&store);
+    }
     show(&address, out)?;
     tracing::info!(node = %serving.id(), listen = %args.listen, "serving");
     while !interrupt::is_asked() {

@@ -92,7 +92,10 @@ impl Place {
         }
         self.node()?;
         match self.try_open(Want::Create)? {
-            Ok(store) => Ok(store),
+            Ok(store) => {
+                announce_identity(&store);
+                Ok(store)
+            }
             Err(error) if error.kind() == ErrorKind::Locked => {
                 say(format_args!(
                     "note: another process has {} open for writing: this is what is here",
@@ -129,13 +132,32 @@ impl Place {
 
     /// Opens it for writing, and makes it if need be.
     pub(crate) fn write(&self) -> Result<Store, Failure> {
-        self.open(Want::Create)
+        let store = self.open(Want::Create)?;
+        if self.is_remote() {
+            // The node may not answer, and the identity was made all the same.
+            announce_identity(&store);
+        }
+        Ok(store)
+    }
+
+    /// Says that a chain was created, and at the very first where the identity lies.
+    pub(crate) fn announce(&self, store: &Store, chain: &Chain) {
+        say(format_args!(
+            "created chain `{}`, id {}",
+            chain.name(),
+            chain.id()
+        ));
+        if !self.is_remote() {
+            announce_identity(store);
+        }
     }
 
     /// Opens it for writing if it exists; for a chain of a node in any case.
     pub(crate) fn write_existing(&self) -> Result<Store, Failure> {
-        let is_remote = self.node()?.is_some();
-        self.open(if is_remote { Want::Create } else { Want::Write })
+        if self.node()?.is_some() {
+            return self.write();
+        }
+        self.open(Want::Write)
     }
 
     /// Opens it for writing if it exists, whatever the command says of nodes; the library's error if another process has it.
@@ -317,16 +339,6 @@ pub(crate) fn tell_notes(store: &Store) {
     for note in store.notes() {
         say(format_args!("note: {note}"));
     }
-}
-
-/// Says that a chain was created, and at the very first where the identity lies.
-pub(crate) fn announce(store: &Store, chain: &Chain) {
-    say(format_args!(
-        "created chain `{}`, id {}",
-        chain.name(),
-        chain.id()
-    ));
-    announce_identity(store);
 }
 
 /// Says where the identity lies, if it is new.
