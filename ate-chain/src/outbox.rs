@@ -121,6 +121,10 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// A batch that was staged before the store was opened.
     pub(crate) fn restore(&mut self, batch: Batch) {
+        let is_same = |staged: &Staged| staged.batch.ids() == batch.ids();
+        if self.staged.iter().any(is_same) {
+            return;
+        }
         self.use_numbers(&batch);
         let ticket = self.next_ticket();
         let commits = batch.ids().iter().map(|_| StagedCommit {
@@ -374,6 +378,7 @@ impl Local {
         let Some(replica) = self.replica.get() else {
             return Ok(());
         };
+        let _staging = replica.staging.lock();
         let waiting: Vec<(u64, Arc<Batch>)> = {
             let outbox = replica.outbox.lock();
             let staged = outbox.staged.iter().filter(|staged| !staged.is_durable);

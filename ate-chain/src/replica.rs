@@ -100,6 +100,8 @@ pub(crate) struct Replica {
     pub(crate) upstream: Arc<dyn Upstream>,
     pub(crate) side: StreamId,
     pub(crate) outbox: Mutex<Outbox>,
+    /// Held by whoever writes staged batches to the log, so that each is written once.
+    pub(crate) staging: Mutex<()>,
     /// Where contents stand that were fetched.
     pub(crate) fetched: Mutex<HashMap<ContentId, Span>>,
     /// Contents that are being fetched.
@@ -145,6 +147,7 @@ impl Local {
             upstream,
             side,
             outbox: Mutex::new(outbox),
+            staging: Mutex::new(()),
             fetched: Mutex::new(fetched),
             flights: Flights::default(),
         };

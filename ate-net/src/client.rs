@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use ate_chain::Pending;
 use ate_crypto::{Identity, Random};
@@ -84,5 +85,16 @@ impl Client {
         let link = Arc::new(Link::start(&self.0, endpoint));
         links.insert(key, Arc::downgrade(&link));
         link
+    }
+
+    /// Ends all links for good, and waits until the peers know it, at most for `limit`. Replicas follow no more then.
+    pub async fn close(&self, limit: Duration) {
+        let links: Vec<Arc<Link>> = {
+            let links = self.0.links.lock();
+            links.values().filter_map(Weak::upgrade).collect()
+        };
+        links.iter().for_each(|link| link.end());
+        // Whoever cannot be told finds out by itself.
+        drop(tokio::time::timeout(limit, self.0.transport.ended()).await);
     }
 }

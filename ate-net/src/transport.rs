@@ -63,6 +63,11 @@ pub trait Transport: Send + Sync + 'static {
         &'a self,
         to: &'a Endpoint,
     ) -> Task<'a, Result<Arc<dyn Connection>, TransportError>>;
+
+    /// Waits until the connections that were ended have told their peers so: what a program does before it ends.
+    fn ended(&self) -> Task<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Answers.

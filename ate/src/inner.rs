@@ -297,9 +297,8 @@ impl StoreInner {
         *closed = true;
         self.maintenance.stop();
         self.chains.settle();
-        // With its runtime all that follows or is served ends.
         #[cfg(feature = "net")]
-        drop(self.net.lock().take());
+        self.end_net();
         self.committer.close();
         self.chains.end_subscriptions();
         if !self.log.writable() {

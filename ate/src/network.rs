@@ -20,13 +20,17 @@ use crate::inner::StoreInner;
 use crate::known_nodes::KnownNodes;
 
 mod hosting;
+mod listing;
 mod notebook;
 mod serve;
 
+pub use listing::ReplicaInfo;
 pub use serve::{ServeOptions, Serving};
 
-/// For a node to answer when a chain is opened for the first time.
-const FIND_WITHIN: Duration = Duration::from_secs(10);
+/// For a node to answer when a chain is opened for the first time, unless the builder says otherwise.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// For the nodes to learn that a store was closed. Those that do not would hold the connection until it is silent for too long.
+const GOODBYE_WITHIN: Duration = Duration::from_millis(200);
 /// Worker threads of a store's runtime, at least.
 const WORKERS_MIN: usize = 2;
 
@@ -36,6 +40,8 @@ pub(crate) struct NetOptions {
     /// `None`: QUIC.
     pub(crate) transport: Option<Arc<dyn Transport>>,
     pub(crate) contents: Contents,
+    /// For a node to answer when a chain is opened for the first time.
+    pub(crate) answer_within: Duration,
 }
 
 impl Default for NetOptions {
@@ -43,6 +49,7 @@ impl Default for NetOptions {
         Self {
             transport: None,
             contents: Contents::Eager,
+            answer_within: ANSWER_WITHIN,
         }
     }
 }
@@ -52,6 +59,7 @@ pub(crate) struct Net {
     client: Client,
     known: Arc<KnownNodes>,
     contents: Contents,
+    answer_within: Duration,
     remotes: Mutex<HashMap<ChainId, Remote>>,
     handle: Handle,
     /// `None` if the runtime is the caller's.
@@ -140,10 +148,21 @@ impl Net {
             client,
             known,
             contents: options.contents,
+            answer_within: options.answer_within,
             remotes: Mutex::default(),
             handle,
             runtime,
         })
+    }
+
+    /// Says goodbye to the nodes. Whoever brought its own runtime may be on its only thread, which must not be waited on.
+    fn end(&self) {
+        let is_inside = Handle::try_current().is_ok_and(|current| current.id() == self.handle.id());
+        if self.runtime.is_some() && !is_inside {
+            let client = self.client.clone();
+            let ending = async move { client.close(GOODBYE_WITHIN).await };
+            self.client.run(ending, || ()).wait();
+        }
     }
 
     /// The key that must answer at an address.
@@ -180,6 +199,14 @@ impl StoreInner {
         let started = Arc::new(Net::start(self)?);
         *net = Some(started.clone());
         Ok(started)
+    }
+
+    /// Ends what was started of the network.
+    pub(crate) fn end_net(&self) {
+        let net = self.net.lock().clone();
+        if let Some(net) = net {
+            net.end();
+        }
     }
 
     /// The chain at an address.
@@ -228,7 +255,10 @@ impl StoreInner {
             return blocking(|| self.replica(net, chain, &full));
         }
         let link = net.client.link(&endpoint);
-        let found = match link.find(address.name(), Some(root), FIND_WITHIN).await {
+        let found = match link
+            .find(address.name(), Some(root), net.answer_within)
+            .await
+        {
             Ok(found) => found,
             Err(NetError::Refused {
                 code: RefusalCode::Absent,
@@ -258,6 +288,9 @@ impl StoreInner {
         net.known
             .meet_name(node, root, address.name(), found.chain, now_ms)?;
         let chain = blocking(|| self.replica(net, found.chain, &full))?;
+        if let Some(remote) = net.remotes.lock().get(&found.chain) {
+            remote.said(found.size);
+        }
         self.reaches(net, &chain, found.size).await?;
         // The name and the root stand in the genesis, which was verified: the node's word counts for nothing.
         let genesis = chain.local().genesis();
@@ -272,11 +305,16 @@ impl StoreInner {
         }
     }
 
-    /// The replica that follows this address, if the store has one.
+    /// The replica that follows this chain of this node, if the store has one. Where the node answers may have changed: it is its key that counts.
     fn known_replica(&self, full: &ChainAddress) -> Option<ChainId> {
         let replicas = self.replicas.lock();
-        let text = full.to_string();
-        let mut same = replicas.iter().filter(|(_, address)| **address == text);
+        let is_same = |address: &ChainAddress| {
+            (address.node().node(), address.root(), address.name())
+                == (full.node().node(), full.root(), full.name())
+        };
+        let mut same = replicas
+            .iter()
+            .filter(|(_, address)| address.parse().is_ok_and(|address| is_same(&address)));
         same.next().map(|(chain, _)| *chain)
     }
 
@@ -287,7 +325,7 @@ impl StoreInner {
         link: &Arc<Link>,
         full: &ChainAddress,
     ) -> Result<Chain, Error> {
-        let note_key = link.note_key(FIND_WITHIN).await?;
+        let note_key = link.note_key(net.answer_within).await?;
         let name = full.name();
         blocking(|| {
             let local =
@@ -354,7 +392,7 @@ impl StoreInner {
         }
     }
 
-    /// How a chain stands to the node that it follows; `None` if it follows none, or is not open.
+    /// How a chain stands to the node that it follows; `None` if it follows none.
     pub(crate) fn replica_status(&self, chain: &Chain) -> Option<ReplicaStatus> {
         let net = self.net.lock().clone()?;
         let remote = net.remotes.lock().get(&chain.id()).cloned()?;

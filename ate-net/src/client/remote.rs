@@ -57,6 +57,13 @@ impl Remote {
         self.0.status.lock().clone()
     }
 
+    /// Notes that the node has said, by other means, how many commits it has: what is still to come can be told then. Nothing rests on it.
+    pub fn said(&self, size: u64) {
+        self.0.note(|status| {
+            status.node_size = Some(status.node_size.unwrap_or(0).max(size));
+        });
+    }
+
     /// The link that it uses.
     #[must_use]
     pub fn link(&self) -> &Arc<Link> {

@@ -115,6 +115,10 @@ impl Transport for QuicTransport {
             Err(last)
         })
     }
+
+    fn ended(&self) -> Task<'_, ()> {
+        self.wait_idle()
+    }
 }
 
 /// Answers over QUIC, until it is closed or dropped.
