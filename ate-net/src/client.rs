@@ -14,6 +14,7 @@ use crate::notebook::Notebook;
 use crate::promise::promise;
 use crate::transport::{Endpoint, Transport};
 
+mod calls;
 mod follow;
 mod link;
 mod remote;

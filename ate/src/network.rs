@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::inner::StoreInner;
 use crate::known_nodes::KnownNodes;
 
+mod calling;
 mod hosting;
 mod notebook;
 mod serve;
@@ -144,6 +145,11 @@ impl Net {
             handle,
             runtime,
         })
+    }
+
+    /// The runtime on which all of it runs.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// The key that must answer at an address.

@@ -50,7 +50,7 @@ pub(crate) fn catch_up(bench: &Bench) -> Outcome {
     for commit in 0..COMMITS {
         let transaction = chain.begin();
         for record in 0..RECORDS {
-            transaction.add(Sample::new(commit * RECORDS + record))?;
+            transaction.add(&Sample::new(commit * RECORDS + record))?;
         }
         transaction.commit().wait()?;
     }
