@@ -168,6 +168,27 @@ impl Outbox {
         self.tickets
     }
 
+    /// A planted bug: the caller is told before anything of it is seen.
+    #[cfg(ate_planted)]
+    fn believe(&mut self, id: &Hash, chain: ChainId) {
+        for staged in &mut self.staged {
+            for (index, other) in staged.batch.ids().iter().enumerate() {
+                let commit = &mut staged.commits[index];
+                if let Fate::Landed(seq) = commit.fate
+                    && other == id
+                    && let Some(slot) = commit.slot.take()
+                {
+                    slot.answer(Ok(Committed {
+                        chain,
+                        seq,
+                        id: *id,
+                        order_time_ms: 0,
+                    }));
+                }
+            }
+        }
+    }
+
     fn use_numbers(&mut self, batch: &Batch) {
         if let Some(number) = batch.numbers().last() {
             let last = self.last.entry(batch.author()).or_default();
@@ -177,6 +198,19 @@ impl Outbox {
 }
 
 impl Staged {
+    /// Whoever sends again waits for another answer.
+    fn forget_answers(&mut self) {
+        #[cfg(ate_planted)]
+        if ate_crypto::planted("trust-an-answer-that-was-asked-again") {
+            return;
+        }
+        for commit in &mut self.commits {
+            if !matches!(commit.fate, Fate::Settled) {
+                commit.fate = Fate::Open;
+            }
+        }
+    }
+
     fn is_settled(&self) -> bool {
         let mut commits = self.commits.iter();
         commits.all(|commit| matches!(commit.fate, Fate::Settled))
@@ -358,16 +392,30 @@ impl Local {
         }
     }
 
-    /// The batches that are not settled, behind the one of this ticket, in order. Whoever has a new connection asks from 0 on.
+    /// The batches that are on stable storage here and not settled, behind the one of this ticket, in order. They are to be sent: what was answered before and has
+    /// not reached the caller counts no more, since a commit that is judged again may land. Whoever has a new connection asks from 0 on.
     pub fn unsent(&self, behind: u64) -> Vec<(u64, Arc<Batch>)> {
         let Some(replica) = self.replica.get() else {
             return Vec::new();
         };
-        let outbox = replica.outbox.lock();
-        let staged = outbox.staged.iter().filter(|staged| staged.ticket > behind);
-        staged
-            .map(|staged| (staged.ticket, staged.batch.clone()))
-            .collect()
+        let mut outbox = replica.outbox.lock();
+        // A store that lost what it has sent would use its numbers again.
+        let is_due = |staged: &&mut Staged| staged.ticket > behind && staged.is_durable;
+        let due = outbox.staged.iter_mut().filter(is_due);
+        due.map(|staged| {
+            staged.forget_answers();
+            (staged.ticket, staged.batch.clone())
+        })
+        .collect()
+    }
+
+    /// Whether [`Local::unsent`] has something.
+    pub fn has_unsent(&self) -> bool {
+        let replica = self.replica.get();
+        replica.is_some_and(|replica| {
+            let outbox = replica.outbox.lock();
+            outbox.staged.iter().any(|staged| staged.is_durable)
+        })
     }
 
     /// Makes staged commits durable here.
@@ -387,6 +435,12 @@ impl Local {
                 .collect()
         };
         if waiting.is_empty() {
+            return Ok(());
+        }
+        #[cfg(ate_planted)]
+        if ate_crypto::planted("send-before-it-is-staged") {
+            let mut outbox = replica.outbox.lock();
+            outbox.staged.iter_mut().for_each(|it| it.is_durable = true);
             return Ok(());
         }
         for (_, batch) in &waiting {
@@ -425,6 +479,10 @@ impl Local {
                 }
                 break;
             }
+            #[cfg(ate_planted)]
+            if ate_crypto::planted("settle-on-the-answer") {
+                outbox.believe(id, self.chain());
+            }
         }
         self.settle_landed();
     }
@@ -460,16 +518,39 @@ impl Local {
                 outbox.remember(settled.clone());
             }
         }
-        for (slot, outcome, settled, is_durable) in answers {
-            // What is not on the disk needs no note that it is done; a landed one is told by the chain itself.
-            if is_durable || settled.refused.is_some() {
+        let mut kept = Ok(());
+        for (.., settled, is_durable) in &answers {
+            // What is not on the disk needs no note that it is done.
+            if *is_durable {
                 let bytes = settled.encode();
-                drop(self.append_beside(replica, FrameKind::Settled, 0, 1, &[&bytes]));
+                let noted = self.append_beside(replica, FrameKind::Settled, 0, 1, &[&bytes]);
+                kept = kept.and_then(|()| noted.map(drop));
             }
+        }
+        // A landed commit is told by the chain itself. One that was refused would be sent again if the note were lost, and might land then.
+        if answers.iter().any(|(_, outcome, ..)| outcome.is_err()) {
+            kept = kept.and_then(|()| self.keep_refusals());
+        }
+        for (slot, outcome, settled, _) in answers {
+            let outcome = match (outcome, &kept) {
+                (Err(_), Err(error)) => Err(SubmitError::Unknown {
+                    commit: settled.id,
+                    why: error.to_string(),
+                }),
+                (outcome, _) => outcome,
+            };
             if let Some(slot) = slot {
                 slot.answer(outcome);
             }
         }
+    }
+
+    fn keep_refusals(&self) -> Result<(), AppendError> {
+        #[cfg(ate_planted)]
+        if ate_crypto::planted("tell-a-refusal-before-it-is-kept") {
+            return Ok(());
+        }
+        self.log.sync().map(drop)
     }
 
     /// Whether commits wait for their outcome.
@@ -592,9 +673,15 @@ fn fate_in(
             }))),
         }
     };
+    if matches!(commit.fate, Fate::Settled) {
+        return None;
+    }
+    // What the chain itself shows counts, whatever was said of it.
+    if let Some(shown) = landed().filter(Result::is_ok) {
+        return Some(shown);
+    }
     match &commit.fate {
-        Fate::Settled => None,
-        Fate::Open => landed().filter(Result::is_ok),
+        Fate::Settled | Fate::Open => None,
         Fate::Landed(seq) => (state.confirmed() > *seq).then(landed).flatten(),
         Fate::Refused(reason, at) => {
             (state.confirmed() >= *at).then(|| Err(SubmitError::Rejected(reason.clone())))

@@ -264,7 +264,10 @@ impl<'a> Replay<'a> {
             self.forged = true;
             return Err(damaged("signed by a key that the chain does not know"));
         };
-        if verify_batch(who, &run.root, &run.signature) {
+        let holds = verify_batch(who, &run.root, &run.signature);
+        #[cfg(ate_planted)]
+        let holds = holds || ate_crypto::planted("take-in-without-signatures");
+        if holds {
             Ok(())
         } else {
             self.forged = true;

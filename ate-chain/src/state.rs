@@ -443,6 +443,10 @@ impl State {
         let is_leaf = |seq: u64, row: &CommitRow| {
             self.tree.leaf(seq) == Some(chain_leaf(seq, row.order_time_ms, id))
         };
+        #[cfg(ate_planted)]
+        let is_leaf = |seq: u64, row: &CommitRow| {
+            is_leaf(seq, row) || ate_crypto::planted("find-commits-by-number-alone")
+        };
         let pending = (self.confirmed()..).zip(&self.pending);
         if pending
             .filter(|(_, commit)| commit.row.number == number && commit.lane == *lane)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ate_chain::*;
 use ate_crypto::{Identity, Seed, SeededRandom, sha256};
-use ate_log::MemLog;
+use ate_log::{FileLog, LogOptions, Loss, LossyStorage, MemLog};
 use parking_lot::Mutex;
 
 struct Noon;
@@ -87,6 +87,7 @@ impl World {
 
     /// Sends what is staged, as bytes, and notes the answers.
     fn send(&mut self) -> Vec<Answered> {
+        self.own.sync_staged().expect("synced");
         let sent = self.sent;
         let mut answers = Vec::new();
         for (ticket, batch) in self.own.unsent(sent) {
@@ -395,4 +396,130 @@ fn staged_commits_outlive_their_process() {
     assert!(
         matches!(world.own.outcome(&staged[0].id), CommitOutcome::Committed(committed) if committed.seq == 2)
     );
+}
+
+#[test]
+fn a_commit_whose_number_another_one_has_used_is_refused_and_not_answered_with_its_place() {
+    let mut world = World::new();
+    drop(world.write("first", "hello"));
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    // The same store, copied: both use the next number.
+    let copy = World {
+        node: world.node.clone(),
+        hosted: world.hosted.clone(),
+        own: world.replica(1),
+        owner: world.owner.clone(),
+        sent: 0,
+    };
+    catch_up(&world.hosted, &copy.own, Contents::Eager).expect("verifies");
+    let mut copy = copy;
+    drop(world.write("second", "mine"));
+    let other = copy.write("third", "also mine");
+    assert_eq!(world.own.staged()[0].number, copy.own.staged()[0].number);
+    world.send();
+    let answers = copy.send();
+    assert!(
+        matches!(
+            answers[..],
+            [Answered::Refused {
+                reason: Reject::Spent { .. },
+                ..
+            }]
+        ),
+        "{answers:?}"
+    );
+    catch_up(&world.hosted, &copy.own, Contents::Eager).expect("verifies");
+    assert!(matches!(
+        other.wait(),
+        Err(SubmitError::Rejected(Reject::Spent { .. }))
+    ));
+}
+
+#[test]
+fn what_the_chain_shows_counts_and_not_what_was_said_of_it() {
+    let mut world = World::new();
+    drop(world.write("first", "hello"));
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    let (landed, refused) = (world.write("second", "a"), world.write("third", "b"));
+    let ids: Vec<_> = world.own.staged().iter().map(|staged| staged.id).collect();
+    // Lies: a place that never comes, and a refusal of what is ordered.
+    world
+        .own
+        .answered(&ids[0], Answered::Landed { seq: u64::MAX });
+    let reason = Reject::Elsewhere { why: "no".into() };
+    let at = Position(4);
+    world
+        .own
+        .answered(&ids[1], Answered::Refused { reason, at });
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    assert_eq!(landed.wait().expect("it stands there").seq, 2);
+    assert_eq!(refused.wait().expect("it stands there").seq, 3);
+}
+
+#[test]
+fn nothing_is_sent_before_it_is_on_the_own_disk() {
+    let world = World::new();
+    drop(world.write("first", "hello"));
+    assert!(!world.own.has_unsent() && world.own.unsent(0).is_empty());
+    world.own.sync_staged().expect("synced");
+    assert!(world.own.has_unsent() && world.own.unsent(0).len() == 1);
+}
+
+#[test]
+fn who_sends_again_waits_for_the_new_answer() {
+    let mut world = World::new();
+    drop(world.write("first", "hello"));
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    let answer = world.write("second", "x");
+    let id = world.own.staged()[0].id;
+    let reason = Reject::Elsewhere {
+        why: "a conflict that goes away".into(),
+    };
+    // The refusal rests on a state that the replica has not seen when the connection breaks.
+    world.own.answered(
+        &id,
+        Answered::Refused {
+            reason,
+            at: Position(3),
+        },
+    );
+    drop(world.own.unsent(0));
+    world.sent = 0;
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    assert_eq!(answer.wait().expect("landed").seq, 2);
+}
+
+#[test]
+fn a_refusal_that_was_told_outlives_a_loss_of_power() {
+    let mut world = World::new();
+    let chain = world.own.chain();
+    drop(world.write("first", "hello"));
+    world.send();
+    let disk = LossyStorage::new();
+    let open = |disk: LossyStorage| {
+        let log = FileLog::open(Arc::new(disk), LogOptions::new([7; 16])).expect("opens");
+        let random = Arc::new(SeededRandom::new(8));
+        Committer::new(Arc::new(log), Arc::new(Noon), random, None, [8; 16])
+    };
+    world.own = Local::at(&open(disk.clone()), chain, None);
+    world.own.follow(world.node.clone()).expect("follows");
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    let told = world.write("second", "x");
+    world.own.sync_staged().expect("synced");
+    let id = world.own.staged()[0].id;
+    let reason = Reject::Elsewhere { why: "no".into() };
+    let at = world.own.position();
+    world.own.answered(&id, Answered::Refused { reason, at });
+    assert!(matches!(told.wait(), Err(SubmitError::Rejected(_))));
+
+    let image = disk.image_after_cut(Loss::Everything);
+    let again = Local::open(&open(LossyStorage::from_image(image)), chain, None).expect("opens");
+    again.follow(world.node.clone()).expect("follows");
+    assert_eq!(again.staged(), []);
+    assert!(matches!(again.outcome(&id), CommitOutcome::Refused { .. }));
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use ate_chain::Clock;
 use ate_crypto::Identity;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::host::{Admission, Host};
 use crate::node_id::NodeId;
+use crate::transport::signal::Signal;
 use crate::transport::{Connection, Listener};
 
 mod board;
@@ -91,7 +91,7 @@ pub struct NodeParts {
 
 /// A node that answers, until it is shut down or dropped.
 pub struct Node {
-    leave: watch::Sender<bool>,
+    leaving: Arc<Signal<bool>>,
     listener: Arc<dyn Listener>,
     accepting: tokio::task::JoinHandle<()>,
 }
@@ -101,7 +101,7 @@ pub(crate) struct Shared {
     pub(crate) parts: NodeParts,
     pub(crate) id: NodeId,
     pub(crate) note_key: Vec<u8>,
-    pub(crate) leaving: watch::Receiver<bool>,
+    pub(crate) leaving: Arc<Signal<bool>>,
     pub(crate) board: CallBoard,
 }
 
@@ -121,17 +121,17 @@ impl Node {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn start_with(listener: Arc<dyn Listener>, parts: NodeParts, board: &CallBoard) -> Self {
-        let (leave, leaving) = watch::channel(false);
+        let leaving = Arc::new(Signal::new(false));
         let shared = Arc::new(Shared {
             id: NodeId::of_key(parts.identity.node_key().public_bytes()),
             note_key: parts.identity.note_keys().public_bytes(),
             parts,
-            leaving,
+            leaving: leaving.clone(),
             board: board.clone(),
         });
         let accepting = tokio::spawn(accept(listener.clone(), shared));
         Self {
-            leave,
+            leaving,
             listener,
             accepting,
         }
@@ -139,7 +139,8 @@ impl Node {
 
     /// Takes no further connections or requests, lets batches that were taken in be answered, and ends the connections.
     pub async fn shut_down(mut self) {
-        self.leave.send_replace(true);
+        self.leaving
+            .change(|leaving| !std::mem::replace(leaving, true));
         self.listener.close();
         // It ends with its last connection.
         drop((&mut self.accepting).await);
@@ -150,7 +151,8 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.listener.close();
-        self.leave.send_replace(true);
+        self.leaving
+            .change(|leaving| !std::mem::replace(leaving, true));
         self.accepting.abort();
     }
 }
@@ -173,9 +175,8 @@ async fn next(listener: &dyn Listener, shared: &Shared) -> Option<Arc<dyn Connec
 }
 
 /// Waits until the node leaves.
-pub(crate) async fn left(mut leaving: watch::Receiver<bool>) {
-    // An error means that the node is gone.
-    drop(leaving.wait_for(|leaving| *leaving).await);
+pub(crate) async fn left(leaving: Arc<Signal<bool>>) {
+    leaving.until(|leaving| leaving.then_some(())).await;
 }
 
 /// Runs what may block, on a tokio runtime, where that is allowed: on a runtime with one thread it blocks that.

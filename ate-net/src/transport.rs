@@ -17,7 +17,7 @@ mod memory;
 mod pipe;
 mod queue;
 mod quic;
-mod signal;
+pub(crate) mod signal;
 mod sim;
 
 pub use memory::{MemoryListener, MemoryNetwork, MemoryTransport};

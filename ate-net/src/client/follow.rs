@@ -23,9 +23,7 @@ const SYNC_AFTER: Duration = Duration::from_millis(100);
 pub(super) async fn follow(shared: Arc<Shared>, weak: Weak<Local>) {
     let mut pause = PAUSE;
     loop {
-        let Ok(session) = shared.link.up().await else {
-            return;
-        };
+        let session = shared.link.up().await;
         let Some(begun) = weak.upgrade().map(|local| local.position()) else {
             return;
         };
@@ -161,6 +159,8 @@ fn hold(shared: &Shared, local: &Local, standing: &Standing) -> Result<(), NetEr
                 Ok(signed) if signed.size == now.size && signed.root == now.root => true,
                 // Before the genesis has come nobody can tell who may sign.
                 _ if !local.is_born() => false,
+                #[cfg(ate_planted)]
+                _ if ate_crypto::planted("take-any-note") => false,
                 _ => return diverged("the node's checkpoint is not signed by a key of the chain"),
             }
         }
@@ -170,11 +170,17 @@ fn hold(shared: &Shared, local: &Local, standing: &Standing) -> Result<(), NetEr
         .as_ref()
         .map_or(0, |kept| kept.size)
         .max(local.position().0);
-    if now.size < known {
+    let is_shorter = now.size < known;
+    #[cfg(ate_planted)]
+    let is_shorter = is_shorter && !ate_crypto::planted("believe-a-shorter-chain");
+    if is_shorter {
         return diverged("the node has gone back behind what it had acknowledged");
     }
+    let is_other = |root: Hash| root != now.root;
+    #[cfg(ate_planted)]
+    let is_other = |root| is_other(root) && !ate_crypto::planted("skip-the-root-of-a-standing");
     match local.root_at(Position(now.size)) {
-        Some(root) if root != now.root => {
+        Some(root) if is_other(root) => {
             return diverged("the node says another root than its commits have");
         }
         Some(_) => shared.note(|status| {

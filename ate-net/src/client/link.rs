@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use ate_chain::{ChainId, Pending};
 use ate_crypto::{Hash, KeyId};
-use tokio::sync::watch;
 
 use super::Inner;
 use super::session::Session;
 use crate::error::NetError;
 use crate::node::code;
 use crate::promise::promise;
+use crate::transport::signal::Signal;
 use crate::transport::{Endpoint, TransportError};
 use crate::wire::{RefusalCode, Reply, Request};
 
@@ -23,7 +23,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 pub struct Link {
     pub(crate) client: Arc<Inner>,
     pub(crate) endpoint: Endpoint,
-    state: watch::Receiver<State>,
+    state: Arc<Signal<State>>,
     connecting: tokio::task::JoinHandle<()>,
 }
 
@@ -106,11 +106,11 @@ pub struct Found {
 
 impl Link {
     pub(super) fn start(client: &Arc<Inner>, endpoint: &Endpoint) -> Self {
-        let (tell, state) = watch::channel(State::Down {
+        let state = Arc::new(Signal::new(State::Down {
             why: None,
             verdict: None,
-        });
-        let connecting = connect(client.clone(), endpoint.clone(), tell);
+        }));
+        let connecting = connect(client.clone(), endpoint.clone(), state.clone());
         Self {
             connecting: client.runtime.spawn(connecting),
             client: client.clone(),
@@ -128,36 +128,33 @@ impl Link {
     /// Whether the node can be spoken with now.
     #[must_use]
     pub fn state(&self) -> LinkState {
-        match &*self.state.borrow() {
+        match &*self.state.lock() {
             State::Up(_) => LinkState::Up,
             State::Down { why, .. } => LinkState::Down { why: why.clone() },
         }
     }
 
     /// The connection, when there is one: at once, or whenever the node answers.
-    pub(crate) async fn up(&self) -> Result<Arc<Session>, NetError> {
-        let mut state = self.state.clone();
-        let up = state.wait_for(|state| matches!(state, State::Up(_))).await;
-        match up.as_deref() {
-            Ok(State::Up(session)) => Ok(session.clone()),
-            _ => Err(TransportError::Closed.into()),
-        }
+    pub(crate) async fn up(&self) -> Arc<Session> {
+        let up = |state: &State| match state {
+            State::Up(session) => Some(session.clone()),
+            State::Down { .. } => None,
+        };
+        self.state.until(up).await
     }
 
     /// The connection, within a time. If the node cannot be reached, the error says why; if somebody answers who is not meant, or says no, it comes at once.
     pub(crate) async fn up_within(&self, limit: Duration) -> Result<Arc<Session>, NetError> {
-        let mut state = self.state.clone();
-        let is_final = |state: &State| !matches!(state, State::Down { verdict: None, .. });
-        match tokio::time::timeout(limit, state.wait_for(is_final)).await {
-            Ok(Ok(state)) => match &*state {
-                State::Up(session) => Ok(session.clone()),
-                State::Down {
-                    verdict: Some(verdict),
-                    ..
-                } => Err(verdict.error()),
-                State::Down { .. } => Err(TransportError::Closed.into()),
-            },
-            Ok(Err(_)) => Err(TransportError::Closed.into()),
+        let final_state = |state: &State| match state {
+            State::Up(session) => Some(Ok(session.clone())),
+            State::Down {
+                verdict: Some(verdict),
+                ..
+            } => Some(Err(verdict.error())),
+            State::Down { verdict: None, .. } => None,
+        };
+        match tokio::time::timeout(limit, self.state.until(final_state)).await {
+            Ok(ended) => ended,
             Err(_) => {
                 let why = match self.state() {
                     LinkState::Down { why: Some(why) } => why,
@@ -245,7 +242,7 @@ impl Link {
     /// Connects no more, and ends the connection.
     pub(super) fn end(&self) {
         self.connecting.abort();
-        if let State::Up(session) = &*self.state.borrow() {
+        if let State::Up(session) = &*self.state.lock() {
             session.connection.close(0, "done");
         }
     }
@@ -257,7 +254,7 @@ impl Drop for Link {
     }
 }
 
-async fn connect(client: Arc<Inner>, endpoint: Endpoint, tell: watch::Sender<State>) {
+async fn connect(client: Arc<Inner>, endpoint: Endpoint, tell: Arc<Signal<State>>) {
     let mut pause = PAUSE;
     loop {
         let mut verdict = None;
@@ -265,7 +262,7 @@ async fn connect(client: Arc<Inner>, endpoint: Endpoint, tell: watch::Sender<Sta
             Ok(session) => {
                 pause = PAUSE;
                 let session = Arc::new(session);
-                tell.send_replace(State::Up(session.clone()));
+                set(&tell, State::Up(session.clone()));
                 session.connection.closed().await.to_string()
             }
             Err(error) => {
@@ -274,13 +271,21 @@ async fn connect(client: Arc<Inner>, endpoint: Endpoint, tell: watch::Sender<Sta
             }
         };
         tracing::debug!(host = %endpoint.host, port = endpoint.port, %why, "not connected");
-        tell.send_replace(State::Down {
+        let down = State::Down {
             why: Some(why),
             verdict,
-        });
+        };
+        set(&tell, down);
         tokio::time::sleep(jittered(&client, pause)).await;
         pause = (2 * pause).min(PAUSE_MAX);
     }
+}
+
+fn set(state: &Signal<State>, to: State) {
+    state.change(|state| {
+        *state = to;
+        true
+    });
 }
 
 /// Between half of it and all of it, so that clients of a node that went away do not come back all at once.

@@ -4,12 +4,13 @@ use std::sync::{Arc, Weak};
 
 use ate_chain::{ChainId, Contents, FetchError, Local, OpenError, Pending, Upstream, Wanted};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::link::Link;
 use super::{fetch, follow, submit};
 use crate::node::blocking;
 use crate::promise::promise;
+use crate::transport::signal::Signal;
 
 /// How a replica stands to its node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -47,7 +48,7 @@ pub(super) struct Shared {
 /// What the chain holds: with it the tasks end.
 struct Handle {
     shared: Arc<Shared>,
-    stop: watch::Sender<bool>,
+    stop: Arc<Signal<bool>>,
 }
 
 impl Remote {
@@ -90,10 +91,10 @@ impl Link {
             stage: Notify::new(),
             look: Notify::new(),
         });
-        let (stop, stopped) = watch::channel(false);
+        let stopped = Arc::new(Signal::new(false));
         local.follow(Arc::new(Handle {
             shared: shared.clone(),
-            stop,
+            stop: stopped.clone(),
         }))?;
         let weak = Arc::downgrade(local);
         let runtime = &self.client.runtime;
@@ -113,7 +114,7 @@ impl Link {
 
 impl Upstream for Handle {
     fn wake(&self) {
-        self.shared.send.notify_one();
+        // What is on the disk is sent.
         self.shared.stage.notify_one();
     }
 
@@ -132,7 +133,7 @@ impl Upstream for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.stop.send_replace(true);
+        self.stop.change(|stop| !std::mem::replace(stop, true));
     }
 }
 
@@ -148,16 +149,17 @@ async fn stage(shared: Arc<Shared>, weak: Weak<Local>) {
         shared.stage.notified().await;
         let Some(local) = weak.upgrade() else { return };
         // A log that fails refuses what comes next, and says so to whoever writes.
-        if let Err(error) = blocking(|| local.sync_staged()) {
-            shared.note(|status| status.trouble = Some(error.to_string()));
+        match blocking(|| local.sync_staged()) {
+            Ok(()) => shared.send.notify_one(),
+            Err(error) => shared.note(|status| status.trouble = Some(error.to_string())),
         }
     }
 }
 
-async fn until(mut stopped: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+async fn until(stopped: Arc<Signal<bool>>, work: impl Future<Output = ()>) {
     tokio::select! {
         biased;
-        _ = stopped.wait_for(|stopped| *stopped) => {}
+        () = stopped.until(|stopped| stopped.then_some(())) => {}
         () = work => {}
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ate_chain::Local;
+use ate_chain::{Answered, Local};
 use ate_crypto::Hash;
 use parking_lot::Mutex;
 
@@ -12,7 +12,8 @@ use super::remote::Shared;
 use super::session::Session;
 use crate::error::NetError;
 use crate::framed::{BULK_BYTES_MAX, CONTROL_BYTES_MAX, FrameReader, FrameWriter};
-use crate::wire::{Answers, Kind, Request, decode};
+use crate::node::blocking;
+use crate::wire::{Answers, Kind, Request, WireAnswer, decode};
 
 /// Pause after a stream broke while the connection stands.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -25,13 +26,11 @@ pub(super) async fn submit(shared: Arc<Shared>, weak: Weak<Local>) {
         // Without anything to send no stream is opened.
         shared.send.notified().await;
         let Some(local) = weak.upgrade() else { return };
-        if local.unsent(0).is_empty() {
+        if !local.has_unsent() {
             continue;
         }
         drop(local);
-        let Ok(session) = shared.link.up().await else {
-            return;
-        };
+        let session = shared.link.up().await;
         if let Err(error) = stream(&shared, &weak, &session).await {
             tracing::debug!(chain = %shared.chain, %error, "commits wait");
             shared.note(|status| status.trouble = Some(error.to_string()));
@@ -69,6 +68,8 @@ async fn send(
         };
         let unsent = local.unsent(last);
         drop(local);
+        #[cfg(ate_planted)]
+        let unsent = newest_first(unsent);
         for (ticket, batch) in unsent {
             let mut payload = ticket.to_le_bytes().to_vec();
             batch.encode(&mut payload);
@@ -110,11 +111,16 @@ async fn hear(
         let Some(local) = weak.upgrade() else {
             return Ok(());
         };
-        let mut is_complete = true;
+        let answers = answers.into_iter().map(WireAnswer::into_answered);
+        let answers: Vec<Option<Answered>> = answers.collect();
+        let is_complete = answers.iter().all(Option::is_some);
         for (id, answer) in ids.iter().zip(answers) {
-            match answer.into_answered() {
-                Some(answered) => local.answered(id, answered),
-                None => is_complete = false,
+            match answer {
+                // The whole batch is sent again, and judged again.
+                Some(Answered::Refused { .. }) if !is_complete => {}
+                // A refusal is kept before it is told.
+                Some(answer) => blocking(|| local.answered(id, answer)),
+                None => {}
             }
         }
         shared.look.notify_one();
@@ -124,4 +130,15 @@ async fn hear(
             });
         }
     }
+}
+
+/// A planted bug: commits overtake each other.
+#[cfg(ate_planted)]
+fn newest_first(
+    mut unsent: Vec<(u64, std::sync::Arc<ate_chain::Batch>)>,
+) -> Vec<(u64, std::sync::Arc<ate_chain::Batch>)> {
+    if ate_crypto::planted("send-the-newest-first") {
+        unsent.reverse();
+    }
+    unsent
 }
