@@ -10,6 +10,7 @@
 //! - [`Oracle`]: every state that a chain was led to, and how many are acknowledged.
 //! - [`invariants`]: the table of what must hold, with the source of each.
 //! - [`run`]: one seed, from an empty disk to a healed store.
+//! - [`net`]: the same for a node and those who follow it, over a network that breaks and with a node that may lie.
 //!
 //! # Example
 //! ```
@@ -20,6 +21,7 @@
 
 mod enumerate;
 pub mod invariants;
+pub mod net;
 mod oracle;
 mod random;
 mod run;

@@ -57,6 +57,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "ate-chain",
             "ate-derive",
             "ate-view",
+            "ate-net",
             "ate",
         ],
     ),
@@ -67,7 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const RUNTIME: &str = "tokio";
 
 /// Crates whose default build may contain [`RUNTIME`].
-const WITH_RUNTIME: &[&str] = &["ate-benches", "ate-net"];
+const WITH_RUNTIME: &[&str] = &["ate-benches", "ate-net", "ate-sim"];
 
 /// Folders of the only crates whose code outside of tests may use `std::fs`.
 const WITH_FILES: &[&str] = &["ate-log", "ate", "benches", "xtask"];

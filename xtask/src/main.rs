@@ -115,8 +115,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "sim",
-        arguments: "[--seed S] [--seeds N | --minutes M | --enumerate [--variants V]]",
-        help: "run seeds of the simulator: a store over a disk that lies; 0 minutes are one seed",
+        arguments: "[--net] [--seed S] [--seeds N | --minutes M | --enumerate [--variants V]]",
+        help: "run seeds of the simulator: a store over a disk that lies, or (--net) a network; 0 minutes are one seed",
         run: Run::With(sim::command),
     },
     Command {
@@ -162,6 +162,7 @@ const GATE: &[(&str, &[&str])] = &[
     ("examples", &[]),
     ("crash", &["--cycles", "10"]),
     ("sim", &["--seed", "1", "--seeds", "150"]),
+    ("sim", &["--net", "--seed", "1", "--seeds", "1000"]),
     ("planted", &[]),
     ("deny", &[]),
     ("vectors", &[]),

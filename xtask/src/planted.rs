@@ -216,6 +216,90 @@ const BUGS: &[Bug] = &[
             "a_restored_store_and_its_original_never_use_the_same_place_in_a_lane",
         )],
     },
+    // From here on: what crosses a network, and who says it.
+    Bug {
+        name: "settle-on-the-answer",
+        found_by: &[("net_seeds", "no_seed_of_a_network_breaks_a_promise")],
+    },
+    Bug {
+        name: "forget-what-was-staged",
+        found_by: &[("net_seeds", "no_seed_of_a_network_breaks_a_promise")],
+    },
+    Bug {
+        name: "send-before-it-is-staged",
+        found_by: &[("net_seeds", "no_seed_of_a_network_breaks_a_promise")],
+    },
+    Bug {
+        name: "send-the-newest-first",
+        found_by: &[("net_seeds", "no_seed_of_a_network_breaks_a_promise")],
+    },
+    Bug {
+        name: "take-a-number-twice",
+        found_by: &[(
+            "replicas",
+            "a_commit_whose_number_another_one_has_used_is_refused_and_not_answered_with_its_place",
+        )],
+    },
+    Bug {
+        name: "tell-a-refusal-before-it-is-kept",
+        found_by: &[(
+            "replicas",
+            "a_refusal_that_was_told_outlives_a_loss_of_power",
+        )],
+    },
+    Bug {
+        name: "trust-an-answer-that-was-asked-again",
+        found_by: &[("net_seeds", "no_seed_of_a_network_breaks_a_promise")],
+    },
+    Bug {
+        name: "take-in-without-signatures",
+        found_by: &[(
+            "net_lies",
+            "no_lie_is_taken_in_and_what_can_be_found_out_is",
+        )],
+    },
+    Bug {
+        name: "take-any-note",
+        found_by: &[(
+            "net_lies",
+            "no_lie_is_taken_in_and_what_can_be_found_out_is",
+        )],
+    },
+    Bug {
+        name: "believe-a-shorter-chain",
+        found_by: &[(
+            "net_lies",
+            "no_lie_is_taken_in_and_what_can_be_found_out_is",
+        )],
+    },
+    Bug {
+        name: "skip-the-root-of-a-standing",
+        found_by: &[(
+            "net_lies",
+            "no_lie_is_taken_in_and_what_can_be_found_out_is",
+        )],
+    },
+    Bug {
+        name: "keep-any-content",
+        found_by: &[(
+            "net_lies",
+            "no_lie_is_taken_in_and_what_can_be_found_out_is",
+        )],
+    },
+    Bug {
+        name: "find-commits-by-number-alone",
+        found_by: &[(
+            "replicas",
+            "a_commit_whose_number_another_one_has_used_is_refused_and_not_answered_with_its_place",
+        )],
+    },
+    Bug {
+        name: "greet-without-binding",
+        found_by: &[(
+            "greeting",
+            "a_greeting_from_another_connection_opens_nothing",
+        )],
+    },
 ];
 
 /// The compiler's stand-in: `Some` if cargo has started this program in the compiler's place.
@@ -385,7 +469,14 @@ mod tests {
     #[test]
     fn every_bug_stands_in_the_code_and_no_other() {
         let mut planted = Vec::new();
-        for krate in ["ate-crypto", "ate-log", "ate-chain", "ate-view", "ate"] {
+        for krate in [
+            "ate-crypto",
+            "ate-log",
+            "ate-chain",
+            "ate-view",
+            "ate-net",
+            "ate",
+        ] {
             collect(
                 &crate::process::root().join(krate).join("src"),
                 &mut planted,

@@ -13,7 +13,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ate_sim::{Failure, SMALL_FILES, Share, Tally, enumerate, run};
+use ate_sim::net::{NetTally, run_net};
+use ate_sim::{SMALL_FILES, Share, Tally, enumerate, run};
 use parking_lot::Mutex;
 
 struct Options {
@@ -22,6 +23,7 @@ struct Options {
     seeds: u64,
     threads: u64,
     traces: bool,
+    net: bool,
     enumerate: bool,
     variants: Option<u64>,
 }
@@ -76,9 +78,34 @@ fn cut_everywhere(options: &Options) -> bool {
 #[derive(Default)]
 struct Done {
     tally: Tally,
+    net: NetTally,
     runs: u64,
-    /// The failure of the lowest seed.
-    failure: Option<Failure>,
+    /// The lowest seed that failed, and what it told.
+    failure: Option<(u64, String)>,
+}
+
+/// What a run of either kind left.
+struct Left {
+    trace: u64,
+    tally: Tally,
+    net: NetTally,
+}
+
+fn run_seed(seed: u64, is_net: bool) -> Result<Left, String> {
+    if is_net {
+        let finished = run_net(seed).map_err(|failure| failure.to_string())?;
+        return Ok(Left {
+            trace: finished.trace,
+            tally: Tally::default(),
+            net: finished.tally,
+        });
+    }
+    let finished = run(seed).map_err(|failure| failure.to_string())?;
+    Ok(Left {
+        trace: finished.trace,
+        tally: finished.tally,
+        net: NetTally::default(),
+    })
 }
 
 /// Runs seeds on several threads. Each run is one thread's alone, so how many there are changes nothing but the time.
@@ -95,20 +122,21 @@ fn run_seeds(options: &Options) -> bool {
             return;
         }
         let seed = options.seed + number;
-        let ended = run(seed);
+        let ended = run_seed(seed, options.net);
         let mut done = done.lock();
         match ended {
             Ok(finished) => {
                 done.tally.add(&finished.tally);
+                done.net.add(&finished.net);
                 done.runs += 1;
                 if options.traces {
                     println!("seed {seed}: trace {:016x}", finished.trace);
                 }
             }
             Err(failure) => {
-                let is_lower = |other: &Failure| other.seed < failure.seed;
+                let is_lower = |(other, _): &(u64, String)| *other < seed;
                 if !done.failure.as_ref().is_some_and(is_lower) {
-                    done.failure = Some(failure);
+                    done.failure = Some((seed, failure));
                 }
             }
         }
@@ -119,7 +147,7 @@ fn run_seeds(options: &Options) -> bool {
         }
     });
     let done = done.into_inner();
-    if let Some(failure) = done.failure {
+    if let Some((_, failure)) = done.failure {
         println!("{failure}");
         return false;
     }
@@ -129,7 +157,11 @@ fn run_seeds(options: &Options) -> bool {
         options.seed,
         begun.elapsed().as_secs_f64()
     );
-    println!("{}", done.tally);
+    if options.net {
+        println!("{}", done.net);
+    } else {
+        println!("{}", done.tally);
+    }
     true
 }
 
@@ -140,6 +172,7 @@ fn parse(words: &[String]) -> Result<Options, String> {
         seeds: 1,
         threads: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
         traces: false,
+        net: false,
         enumerate: false,
         variants: None,
     };
@@ -147,6 +180,7 @@ fn parse(words: &[String]) -> Result<Options, String> {
     while let Some(word) = words.next() {
         let flag = match word.as_str() {
             "--traces" => Some(&mut options.traces),
+            "--net" => Some(&mut options.net),
             "--enumerate" => Some(&mut options.enumerate),
             _ => None,
         };

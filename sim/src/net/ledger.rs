@@ -1,0 +1,147 @@
+//! What was handed over, and what was said of it: the memory of a run that no crash takes.
+
+use std::collections::BTreeMap;
+
+use ate::chain::{ChainId, Committed, RecordKey, Reject, StagedInfo, SubmitError};
+use ate::crypto::{Hash, KeyId};
+
+/// What a commit does to a record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Change {
+    /// It holds this now.
+    Put(String, String),
+    /// It is gone.
+    Remove(String),
+    /// Nothing that the run looks at.
+    Beside,
+}
+
+/// What the caller was told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Told {
+    Landed(u64),
+    Refused(String),
+}
+
+/// A commit.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) chain: usize,
+    pub(super) device: usize,
+    pub(super) author: KeyId,
+    /// Counts all commits of the run.
+    pub(super) order: u64,
+    pub(super) change: Change,
+    pub(super) told: Option<Told>,
+    /// It was on the device's disk when that was looked at last.
+    pub(super) is_durable: bool,
+    /// Somebody waits for the answer. Nobody does after a crash.
+    pub(super) is_awaited: bool,
+}
+
+/// A chain of the run.
+pub(super) struct Founded {
+    pub(super) chain: ChainId,
+    /// The record below which everybody writes.
+    pub(super) shared: RecordKey,
+}
+
+#[derive(Default)]
+pub(super) struct Ledger {
+    pub(super) chains: Vec<Founded>,
+    pub(super) commits: BTreeMap<Hash, Entry>,
+    /// Lane numbers that were used.
+    numbers: BTreeMap<(usize, usize, KeyId, u64), Hash>,
+    order: u64,
+    /// The first promise that an answer broke.
+    pub(super) broken: Option<(&'static str, String)>,
+    pub(super) landed: u64,
+    pub(super) refused: u64,
+}
+
+impl Ledger {
+    /// A commit was staged.
+    pub(super) fn stage(
+        &mut self,
+        chain: usize,
+        device: usize,
+        staged: &StagedInfo,
+        change: Change,
+        is_awaited: bool,
+    ) {
+        self.order += 1;
+        let number = (chain, device, staged.author, staged.number);
+        let before = self.numbers.insert(number, staged.id);
+        let is_used = |before: Hash| {
+            let entry = &self.commits[&before];
+            before != staged.id && (entry.is_durable || entry.told.is_some())
+        };
+        // What never left the memory of a device that crashed has used nothing.
+        if before.is_some_and(is_used) {
+            let what = format!("device {device} used number {} twice", staged.number);
+            self.broken.get_or_insert(("numbers", what));
+        }
+        let entry = Entry {
+            chain,
+            device,
+            author: staged.author,
+            order: self.order,
+            change,
+            told: None,
+            is_durable: staged.is_durable,
+            is_awaited,
+        };
+        self.commits.insert(staged.id, entry);
+    }
+
+    /// A caller was answered.
+    pub(super) fn answer(&mut self, id: &Hash, answer: &Result<Committed, SubmitError>) {
+        let Some(entry) = self.commits.get_mut(id) else {
+            return;
+        };
+        let told = match answer {
+            Ok(committed) => {
+                self.landed += 1;
+                Told::Landed(committed.seq)
+            }
+            Err(SubmitError::Rejected(reason)) => {
+                self.refused += 1;
+                let is_explained =
+                    matches!(reason, Reject::Conflict { .. } | Reject::NoRecord { .. });
+                if !is_explained {
+                    let what = format!("commit {id} of device {}: {reason}", entry.device);
+                    self.broken.get_or_insert(("refusals", what));
+                }
+                Told::Refused(reason.to_string())
+            }
+            // Its disk failed; what became of the commit is seen after the next start.
+            Err(SubmitError::Unknown { .. }) => {
+                entry.is_awaited = false;
+                return;
+            }
+            Err(error) => {
+                let what = format!("commit {id} of device {}: {error:?}", entry.device);
+                self.broken.get_or_insert(("outcomes", what));
+                return;
+            }
+        };
+        entry.told = Some(told);
+    }
+
+    /// Commits whose callers still wait.
+    pub(super) fn awaited(&self) -> usize {
+        let commits = self.commits.values();
+        commits
+            .filter(|entry| entry.is_awaited && entry.told.is_none())
+            .count()
+    }
+
+    /// The device is gone, with everybody who waited there.
+    pub(super) fn forget_callers(&mut self, device: usize) {
+        for entry in self.commits.values_mut() {
+            if entry.device == device {
+                entry.is_awaited = false;
+            }
+        }
+    }
+}
