@@ -153,7 +153,6 @@ fn who_was_granted_nothing_learns_neither_names_nor_contents() {
         &["log", &chain],
         &["log", &chain, "--json"],
         &["history", &chain, NAME],
-        &["watch", &chain, "--from", "0", "--count", "1"],
         &["verify", &chain],
         &["status"],
     ] {
