@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ate_chain::{ChainId, ContentId, FetchError, Pending, Upstream};
+use ate_chain::{ChainId, FetchError, Pending, Upstream, Wanted};
 use ate_crypto::Hash;
 use ate_view::Chain;
 
@@ -23,7 +23,7 @@ struct Nobody(&'static str);
 impl Upstream for Nobody {
     fn wake(&self) {}
 
-    fn fetch(&self, _: Vec<ContentId>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
+    fn fetch(&self, _: Vec<Wanted>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
         Pending::ready(Err(FetchError::Unreachable {
             why: self.0.to_owned(),
         }))

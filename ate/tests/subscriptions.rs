@@ -401,9 +401,9 @@ fn chains_that_share_sealed_files_and_erasures_are_told_apart() -> Outcome {
             chain.add(Count { count: count + add }).wait()?;
         }
     }
+    assert!(store.seal(&mut FullSpeed)? > 0, "files were sealed");
     chains[0].put("a", note("gone")).wait()?;
     chains[0].erase::<Note>("a").wait()?;
-    assert!(store.seal(&mut FullSpeed)? > 0, "files were sealed");
     let all = |chain: &Chain| -> Result<Vec<u64>, ate::Error> {
         let mut feed = chain.subscribe::<Count>().from(Position(0));
         let mut all = Vec::new();

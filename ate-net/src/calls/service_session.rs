@@ -360,9 +360,13 @@ mod tests {
         let mut state = State::new(0);
         let mut taken = std::collections::HashSet::new();
         let mut number = 1u64;
-        for step in 0..20_000u64 {
-            number = (number * 6_364_136_223_846_793_005).wrapping_add(step) % 7;
-            let call = state.highest.saturating_sub(number * 150) + step % 400 + 1;
+        for _ in 0..20_000 {
+            number = number
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            // From some way beyond the far end of the window to a little ahead.
+            let ahead = (number >> 33) % 1500;
+            let call = (state.highest + 100).saturating_sub(ahead).max(1);
             let too_old = state.highest.saturating_sub(call) >= CALL_WINDOW;
             let fresh = state.is_fresh(call).is_ok();
             assert_eq!(fresh, !too_old && !taken.contains(&call), "call {call}");

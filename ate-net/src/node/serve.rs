@@ -178,10 +178,11 @@ impl Visit {
                 .refuse(RefusalCode::Busy, "too many contents at once")
                 .await;
         }
+        let mut contents = local.sealed_contents();
         for &(seq, event) in wanted {
             let content = ContentId { seq, event };
             let mut payload = vec![0];
-            if let Some(sealed) = blocking(|| local.sealed_content(content))? {
+            if let Some(sealed) = blocking(|| contents.read(content))? {
                 payload[0] = 1;
                 payload.extend_from_slice(&sealed);
             }
