@@ -356,7 +356,8 @@ impl<'a> World<'a> {
             Some(0) => {
                 let written: Value = serde_json::from_slice(&output.stdout)?;
                 let position = written["position"].as_u64().context("a position")?;
-                Some((position, written["root"].to_string()))
+                let root = written["root"].as_str().context("a root")?;
+                Some((position, root.to_owned()))
             }
             Some(5) => None,
             _ => bail!("{name}: {output:?}"),
@@ -404,8 +405,7 @@ impl<'a> World<'a> {
             ensure!(found.len() <= 1, "{name} is doubled");
             if let Some((position, root)) = answer {
                 let commit = found.first().with_context(|| format!("{name} is lost"))?;
-                let is_there =
-                    commit["position"] == *position && commit["root"].to_string() == *root;
+                let is_there = commit["position"] == *position && commit["root"] == root.as_str();
                 ensure!(is_there, "{name} is not where it was acknowledged");
             }
         }
