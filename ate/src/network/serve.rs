@@ -89,7 +89,7 @@ impl Store {
         Ok(Serving {
             id: NodeId::of_key(self.identity().node_key().public_bytes()),
             local: listener.local(),
-            node: Some(Node::start(listener, parts)),
+            node: Some(Node::start_with(listener, parts, &self.inner.board)),
             handle: net.handle.clone(),
             store: self.clone(),
         })
