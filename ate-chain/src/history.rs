@@ -55,7 +55,7 @@ impl Local {
         mut visit: impl FnMut(&HistoryEntry) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         let mut at = self
-            .record(key)
+            .confirmed_record(key)
             .ok_or(ReadError::NotFound { key: *key })?
             .version;
         let (erased_before, horizon) =
@@ -138,6 +138,9 @@ impl Local {
 
     /// One event, proved through its commit.
     pub(crate) fn event_at(&self, at: Version) -> Result<EventHead, ReadError> {
+        if let Some(event) = self.staged_event(at) {
+            return Ok(event);
+        }
         let info = self.commit_at(at.seq)?;
         info.events
             .into_iter()
