@@ -609,13 +609,18 @@ impl Local {
     }
 
     /// The batches that are not settled, behind the one of this ticket, in order. Whoever has a new connection asks from 0 on.
+    ///
+    /// A batch that takes the place of refused commits waits until it is durable here, and with it all behind it: were it in the order and its word on what it
+    /// replaces lost in a crash, the next process would write that once more.
     pub fn unsent(&self, behind: u64) -> Vec<(u64, Arc<Batch>)> {
         let Some(replica) = self.replica.get() else {
             return Vec::new();
         };
         let outbox = replica.outbox.lock();
-        let staged = outbox.staged.iter().filter(|staged| staged.ticket > behind);
+        let is_safe = |staged: &&Staged| staged.replaces.is_empty() || staged.is_durable;
+        let staged = outbox.staged.iter().take_while(is_safe);
         staged
+            .filter(|staged| staged.ticket > behind)
             .map(|staged| (staged.ticket, staged.batch.clone()))
             .collect()
     }
@@ -643,8 +648,14 @@ impl Local {
             .and_then(|()| self.log.sync().map(drop));
         if synced.is_ok() {
             let mut outbox = replica.outbox.lock();
+            let mut may_go = false;
             for staged in &mut outbox.staged {
+                may_go |= !staged.is_durable && !staged.replaces.is_empty();
                 staged.is_durable |= staged.ticket <= last;
+            }
+            drop(outbox);
+            if may_go {
+                replica.upstream.wake();
             }
         }
         for (id, placed) in waiting {
