@@ -42,7 +42,7 @@ pub struct HistoryEntry {
 }
 
 impl Local {
-    /// The versions of a record, newest first, down to its creation. That a version existed stays known when its content is gone.
+    /// The confirmed versions of a record, newest first, down to its creation. That a version existed stays known when its content is gone.
     ///
     /// # Errors
     /// [`ReadError`]; a record that never existed is not found.

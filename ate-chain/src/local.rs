@@ -18,7 +18,6 @@ use crate::genesis::{Birth, lane_of};
 use crate::ids::{ChainId, LaneId, Position, RecordKey, SchemaTag, Version};
 use crate::keyring::Keyring;
 use crate::observe::RowChange;
-use crate::outbox::Placed;
 use crate::overlay::staged_info;
 use crate::pending::Pending;
 use crate::policy::WritePolicy;
@@ -309,7 +308,7 @@ impl Local {
     /// Hands a commit over for ordering. It is in the order, or refused, when the answer comes; dropping the answer takes nothing back.
     pub fn submit(self: &Arc<Self>, sealed: Sealed) -> Pending<Result<Committed, SubmitError>> {
         match self.replica.get() {
-            Some(replica) => self.send_up(replica, sealed, Placed::default(), None),
+            Some(replica) => self.send_up(replica, sealed, None, None),
             None => self.committer.submit(self.clone(), sealed),
         }
     }

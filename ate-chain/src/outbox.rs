@@ -18,6 +18,7 @@ use crate::genesis::unseen;
 use crate::head::Seen;
 use crate::ids::{ChainId, RecordKey};
 use crate::local::Local;
+use crate::overlay::staged_info;
 use crate::pending::{Pending, Source};
 use crate::proof::{BATCH_COMMITS_MAX, Proof, batch_leaf, commits_root};
 use crate::refused::Kept;
@@ -43,7 +44,8 @@ pub(crate) type Outcome = Result<Committed, SubmitError>;
 struct Queued {
     sealed: Sealed,
     slot: Arc<Slot>,
-    placed: Placed,
+    /// `None`: the caller cannot tell the commit's id.
+    placed: Option<Placed>,
     replaces: Option<Hash>,
 }
 
@@ -63,6 +65,8 @@ pub(crate) struct Staged {
 
 pub(crate) struct StagedCommit {
     pub(crate) slot: Option<Arc<Slot>>,
+    /// Whoever waits knows its id, and can say what is to become of it when it is refused.
+    pub(crate) is_tracked: bool,
     pub(crate) fate: Fate,
 }
 
@@ -245,6 +249,7 @@ impl Outbox {
         }
         let commits = ids.iter().map(|_| StagedCommit {
             slot: None,
+            is_tracked: true,
             fate: Fate::Open,
         });
         let commits = commits.collect();
@@ -346,7 +351,7 @@ struct PlacedRun {
     commits: Vec<StagedCommit>,
     replaces: Vec<(Hash, Hash)>,
     placed: Vec<(Hash, Placed)>,
-    refused: Vec<(Arc<Slot>, Placed, SubmitError)>,
+    refused: Vec<(Arc<Slot>, Option<Placed>, SubmitError)>,
 }
 
 impl Local {
@@ -356,7 +361,7 @@ impl Local {
     pub fn submit_staged(self: &Arc<Self>, sealed: Sealed, replaces: Option<Hash>) -> Submission {
         let placed = Placed::default();
         let outcome = match self.replica.get() {
-            Some(replica) => self.send_up(replica, sealed, placed.clone(), replaces),
+            Some(replica) => self.send_up(replica, sealed, Some(placed.clone()), replaces),
             None => self.submit(sealed),
         };
         Submission { outcome, placed }
@@ -375,11 +380,13 @@ impl Local {
         self: &Arc<Self>,
         replica: &Replica,
         sealed: Sealed,
-        placed: Placed,
+        placed: Option<Placed>,
         replaces: Option<Hash>,
     ) -> Pending<Outcome> {
         let refuse = |error: SubmitError| {
-            placed.finish(Err(error.clone()));
+            if let Some(placed) = &placed {
+                placed.finish(Err(error.clone()));
+            }
             Pending::ready(Err(error))
         };
         if sealed.chain != self.chain() {
@@ -453,7 +460,9 @@ impl Local {
         let lane = self.own_lane(&author);
         let placed = self.place_in_lane(replica, run);
         for (slot, placed, error) in placed.refused {
-            placed.finish(Err(error.clone()));
+            if let Some(placed) = placed {
+                placed.finish(Err(error.clone()));
+            }
             slot.answer(Err(error));
         }
         if placed.placings.is_empty() {
@@ -507,6 +516,7 @@ impl Local {
             done.placings.push(genesis);
             done.commits.push(StagedCommit {
                 slot: None,
+                is_tracked: true,
                 fate: Fate::Open,
             });
         }
@@ -531,12 +541,13 @@ impl Local {
             });
             let id = placing.commit.id;
             done.replaces.extend(replaces.map(|old| (old, id)));
-            done.placed.push((id, placed));
             done.placings.push(placing);
             done.commits.push(StagedCommit {
                 slot: Some(slot),
+                is_tracked: placed.is_some(),
                 fate: Fate::Open,
             });
+            done.placed.extend(placed.map(|placed| (id, placed)));
         }
         // Until they are signed they are not staged; whoever builds the state anew meanwhile finds them here.
         replica.outbox.lock().unsigned.clone_from(&done.placings);
@@ -760,6 +771,15 @@ fn refusal(state: &State, author: &KeyId, reject: Reject) -> SubmitError {
         Reject::Conflict { key, .. } if staged_by(&key).is_some_and(|by| by != *author) => {
             SubmitError::StagedByOther { key }
         }
+        // As readers see it: it has no place in the order.
+        Reject::Conflict { key, expected, .. } => SubmitError::Rejected(Reject::Conflict {
+            key,
+            expected,
+            stored: match staged_info(state, &key) {
+                Some(staged) => Some(staged.version),
+                None => state.find(&key).map(|found| found.version()),
+            },
+        }),
         reject => SubmitError::Rejected(reject),
     }
 }
@@ -780,5 +800,61 @@ impl Source<Outcome> for Waiting {
             self.0.park_next();
             self.0.park();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ate_crypto::{Identity, Seed, SeededRandom, sha256};
+    use ate_log::MemLog;
+
+    use super::*;
+    use crate::committer::Committer;
+    use crate::draft::{CreateOptions, Draft};
+    use crate::ports::Clock;
+
+    struct Noon;
+    impl Clock for Noon {
+        fn now_ms(&self) -> u64 {
+            1_700_000_000_000
+        }
+    }
+
+    #[test]
+    fn a_batch_is_one_message_however_much_waits() {
+        const MIB: usize = 1 << 20;
+        let random = Arc::new(SeededRandom::new(1));
+        let identity = Identity::from_seed(&Seed::generate(&*random));
+        let log = Arc::new(MemLog::new());
+        let committer = Committer::new(log, Arc::new(Noon), random, None, [1; 16]);
+        let local = Local::create(&committer, "notes", &identity).unwrap();
+        let sealed = |bytes: usize| {
+            let mut draft = Draft::new(local.author(&identity));
+            let (schema, options) = (sha256(&[b"text"]), CreateOptions::default());
+            let content = vec![7; bytes];
+            let root = RecordKey::ROOT;
+            draft
+                .create(root, "", None, &schema, content, options)
+                .unwrap();
+            draft.seal(0).unwrap()
+        };
+        let mut outbox = Outbox::default();
+        for bytes in [6 * MIB, 6 * MIB, 6 * MIB, 15 * MIB, 15 * MIB, 1, 1] {
+            let sealed = sealed(bytes);
+            outbox.bytes += sealed.bytes() as u64;
+            outbox.queue.push_back(Queued {
+                sealed,
+                slot: Arc::default(),
+                placed: None,
+                replaces: None,
+            });
+        }
+        let drawn: Vec<usize> = std::iter::from_fn(|| {
+            let drawn = outbox.draw();
+            (!drawn.is_empty()).then_some(drawn.len())
+        })
+        .collect();
+        assert_eq!(drawn, [2, 1, 1, 3]);
+        assert_eq!(outbox.bytes, 0);
     }
 }

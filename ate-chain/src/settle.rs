@@ -152,6 +152,8 @@ struct Ended {
     settled: Settled,
     placing: Arc<Placing>,
     is_durable: bool,
+    /// Its caller is told, and cannot deal with it later: nothing of it is kept.
+    is_told: bool,
 }
 
 impl Local {
@@ -197,11 +199,11 @@ impl Local {
         {
             let mut outbox = replica.outbox.lock();
             for end in ended {
-                if let Some(refusal) = end.settled.refused {
+                if let Some(refusal) = end.settled.refused.filter(|_| !end.is_told) {
                     let mut kept = Kept::of(end.placing, refusal);
                     // Whoever holds the answer learns of it there.
                     let slot = end.slot.as_ref();
-                    kept.is_claimed = slot.is_some_and(|slot| Arc::strong_count(slot) > 1);
+                    kept.is_claimed = slot.is_some_and(is_waited_for);
                     outbox.keep(kept);
                 }
                 answers.extend(end.slot.map(|slot| (slot, end.outcome)));
@@ -228,7 +230,7 @@ impl Local {
 
     /// Notes beside the chain how commits ended. What was refused is written first if it is not yet: it is kept until it is dealt with.
     fn note_ends(&self, replica: &Replica, ended: &[Ended]) {
-        let refused = |end: &Ended| end.settled.refused.is_some();
+        let refused = |end: &Ended| end.settled.refused.is_some() && !end.is_told;
         if ended.iter().any(|end| refused(end) && !end.is_durable) {
             drop(self.write_staged(replica));
         }
@@ -241,7 +243,10 @@ impl Local {
                     .remember(end.settled.id, refusal.reason.clone());
             }
             // What is not on the disk needs no note that it is done; a landed one is told by the chain itself.
-            if end.is_durable || refused(end) {
+            if end.is_told && end.is_durable {
+                let (id, refused) = (end.settled.id, None);
+                self.note_settled(replica, &Settled { id, refused });
+            } else if end.is_durable || refused(end) {
                 self.note_settled(replica, &end.settled);
             }
         }
@@ -252,6 +257,11 @@ impl Local {
         let bytes = settled.encode();
         drop(self.append_beside(replica, FrameKind::Settled, 0, 1, &[&bytes]));
     }
+}
+
+/// Whether somebody holds the answer to come.
+fn is_waited_for(slot: &Arc<Slot>) -> bool {
+    Arc::strong_count(slot) > 1
 }
 
 impl Outbox {
@@ -278,6 +288,7 @@ impl Outbox {
                     continue;
                 };
                 commit.fate = Fate::Settled;
+                let is_told = !commit.is_tracked && commit.slot.as_ref().is_some_and(is_waited_for);
                 let settled = Settled {
                     id: placing.commit.id,
                     refused: match &outcome {
@@ -291,6 +302,7 @@ impl Outbox {
                     settled,
                     placing: placing.clone(),
                     is_durable,
+                    is_told,
                 });
             }
         }

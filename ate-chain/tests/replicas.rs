@@ -311,3 +311,34 @@ fn staged_commits_outlive_their_process() {
         matches!(world.own.outcome(&staged[0].id), CommitOutcome::Committed(committed) if committed.seq == 2)
     );
 }
+
+#[test]
+fn a_refusal_that_its_caller_hears_is_not_kept_and_one_that_nobody_hears_is() {
+    let mut world = World::new();
+    drop(world.write("taken", "mine"));
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    let heard = world.write("heard", "1");
+    drop(world.write("unheard", "2"));
+    let ids: Vec<_> = world.own.staged().iter().map(|info| info.id).collect();
+    for id in &ids {
+        let reason = Reject::Elsewhere {
+            why: "a quota".into(),
+        };
+        let at = world.own.position();
+        world.own.answered(id, Answered::Refused { reason, at });
+    }
+    assert!(heard.wait().is_err());
+    let kept = world.own.refused();
+    assert!(kept.len() == 1 && kept[0].id() == ids[1], "{kept:?}");
+    assert!(!kept[0].may_retry() && world.own.take_refused().is_empty());
+    let author = world.own.author(&world.owner);
+    let opened = world.own.open_refused(&author, &kept[0], 0).expect("opens");
+    assert_eq!(opened.content, b"2");
+    assert_eq!(
+        world.own.refused_name(&author, &kept[0], 0),
+        Some((String::new(), "unheard".to_owned()))
+    );
+    let outcome = world.own.outcome(&ids[1]);
+    assert!(matches!(outcome, CommitOutcome::Refused { reason } if reason.contains("a quota")));
+}

@@ -541,6 +541,8 @@ impl Chain {
 
     /// Waits on the calling thread until every commit whose [`Pending`] was dropped has been written or refused. A commit that met another one on its way may have
     /// to be sent again, which a closed log does not allow: whoever closes one calls this first.
+    ///
+    /// A replica does not wait for its node: what is staged is made durable here, and sent when the chain is followed again.
     pub fn settle(&self) {
         self.session.shared.settle();
     }

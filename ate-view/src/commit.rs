@@ -40,6 +40,8 @@ struct Care {
     work: Option<Work>,
     is_polled: bool,
     was_woken: bool,
+    /// Nobody is to see it through.
+    is_let_go: bool,
 }
 
 impl Submitted {
@@ -261,6 +263,10 @@ impl Orphan {
             let is_done = work.poll(&mut context).is_ready();
             let mut care = self.0.lock();
             care.is_polled = false;
+            if care.is_let_go {
+                drop(care);
+                return;
+            }
             if is_done {
                 drop(care);
                 let shared = work.transaction.session.shared.clone();
@@ -275,6 +281,15 @@ impl Orphan {
                 return;
             }
         }
+    }
+
+    /// Leaves a replica's commit to the store, where it is staged: if it is refused, it is kept there.
+    pub(crate) fn let_go(&self) {
+        let mut care = self.0.lock();
+        care.is_let_go = true;
+        let work = care.work.take();
+        drop(care);
+        drop(work);
     }
 
     /// Sees it through on the calling thread; `false` if another thread is at it.

@@ -4,7 +4,7 @@
 //! no judgement; where two changed it, the hook of its type decides. A commit that does more (grants, policies, scopes, erasures, preconditions), or for one record of which
 //! nobody can decide, is kept as refused as a whole.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -133,7 +133,20 @@ pub(crate) struct Resolving {
     turn: Mutex<()>,
     due: AtomicU64,
     /// Refused commits by author and lane number: what comes after them in the lane may build upon them.
-    before: Mutex<HashMap<(KeyId, u64), RefusedCommit>>,
+    before: Mutex<BTreeMap<(KeyId, u64), RefusedCommit>>,
+}
+
+impl Resolving {
+    /// Refused commits remembered: beyond that a merge finds no base.
+    const BEFORE_MAX: usize = 4096;
+
+    fn remember(&self, place: (KeyId, u64), commit: RefusedCommit) {
+        let mut before = self.before.lock();
+        before.insert(place, commit);
+        if before.len() > Self::BEFORE_MAX {
+            before.pop_first();
+        }
+    }
 }
 
 /// Why a refused commit stays what it is.
@@ -181,7 +194,7 @@ impl Shared {
     fn resolve(&self, session: &Arc<Session>, commit: RefusedCommit) {
         let id = commit.id();
         let place = (commit.author(), commit.number());
-        self.resolving.before.lock().insert(place, commit.clone());
+        self.resolving.remember(place, commit.clone());
         let transaction = Transaction::new(session.clone());
         let rewritten = {
             let mut state = transaction.state.lock();

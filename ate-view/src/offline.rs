@@ -38,7 +38,7 @@ impl Chain {
     /// or it was staged by an earlier process. Takes the place of an earlier hook for that type. Refused commits that are kept are tried at once.
     ///
     /// The hook is given what both began with, what the refused commit was to leave, and what stands there now; it may run several times, and on any thread that takes in what
-    /// the node shows: it must not wait for the chain. It is asked only where both have changed the record, and differently. Without a hook, or if it says
+    /// the node shows: it must not wait for the chain, nor hold a handle of it, which would keep the chain open for ever. It is asked only where both have changed the record, and differently. Without a hook, or if it says
     /// [`Merged::Refuse`], the commit is kept: see [`Chain::refused`].
     ///
     /// Whoever waits for a commit gets the conflict instead ([`crate::CommitError::Conflict`]).

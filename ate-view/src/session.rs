@@ -170,8 +170,15 @@ impl Session {
 }
 
 impl Shared {
-    /// Sees the commits through that nobody waits for any more.
+    /// Sees the commits through that nobody waits for any more. Those of a replica are durable here with that, and whoever follows the chain next sends them.
     pub(crate) fn settle(&self) {
+        if self.local.is_replica() {
+            // A log that fails has said so to whoever waited for it.
+            drop(self.local.sync_staged());
+            let orphans = std::mem::take(&mut *self.orphans.lock());
+            orphans.iter().for_each(|orphan| orphan.let_go());
+            return;
+        }
         loop {
             let Some(orphan) = self.orphans.lock().pop() else {
                 return;

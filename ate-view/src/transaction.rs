@@ -26,7 +26,7 @@ pub enum Expect {
     Anything,
     /// No record of that name.
     Absent,
-    /// This version.
+    /// This version. A staged one is no longer the version of its record when it is ordered: it has its place in the order for a name then.
     Version(Version),
 }
 

@@ -444,6 +444,27 @@ fn a_merge_that_was_not_durable_before_a_crash_is_made_again_and_lands_once() {
 }
 
 #[test]
+fn a_chain_that_is_closed_offline_waits_for_nobody_and_loses_nothing() {
+    let (world, mut one, mut two) = World::with_two();
+    one.chain.on_conflict(sum);
+    one.add("hits", 1);
+    let left = one.chain.begin();
+    left.put("left", &count(1)).expect("drafted");
+    drop(left.commit());
+    drop(left);
+    assert!(one.chain.staged().iter().any(|info| !info.is_durable));
+    one.chain.settle();
+    assert!(one.chain.staged().iter().all(|info| info.is_durable));
+    assert!(one.chain.is_idle(), "nothing holds it but this handle");
+    // Refused after it was let go: merged all the same.
+    two.add("hits", 100);
+    world.sync(&mut two);
+    world.sync(&mut one);
+    assert_eq!(one.hits(), (111, false));
+    assert!(one.chain.contains::<Count>("left"));
+}
+
+#[test]
 fn whoever_waits_gets_the_conflict_and_blind_writes_follow() {
     let (world, mut one, mut two) = World::with_two();
     let transaction = one.chain.begin();
