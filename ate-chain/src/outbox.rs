@@ -107,7 +107,6 @@ impl Placed {
     ///
     /// # Errors
     /// In the answer: why it was not staged; [`SubmitError::Unknown`] if the log failed, when it may still be ordered.
-    #[must_use]
     pub fn durable(&self, local: &Arc<Local>) -> Pending<Result<Hash, SubmitError>> {
         Pending::new(Durable {
             local: local.clone(),
