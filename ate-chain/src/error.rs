@@ -318,10 +318,18 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Whether asking again may help: the storage failed, and nothing is known about the bytes.
+    /// Whether asking again may help: the storage failed or nobody can be asked, and nothing is known about the bytes.
     #[must_use]
-    pub const fn is_io(&self) -> bool {
-        matches!(self, Self::Log(ate_log::ReadError::Io { .. }))
+    pub const fn is_transient(&self) -> bool {
+        use crate::replica::FetchError::{NotFetched, Unreachable};
+        matches!(
+            self,
+            Self::Log(ate_log::ReadError::Io { .. })
+                | Self::Elsewhere {
+                    source: NotFetched | Unreachable { .. },
+                    ..
+                }
+        )
     }
 }
 

@@ -19,6 +19,9 @@ use crate::keyring::{Keyring, ScopeKeys};
 use crate::policy::{ReadPolicy, WritePolicy};
 use crate::seal::Sealed;
 
+/// Ed25519 and ML-DSA-65, public.
+const NOTE_KEY_BYTES: usize = 32 + 1952;
+
 /// The lane of a store under one author: the same in every chain, unlike any other store's.
 pub(crate) fn lane_of(store: &[u8; 16], author: &ate_crypto::KeyId) -> LaneId {
     let hash = tagged("ATE-lane-v1", &[store, &author.0]);
@@ -41,6 +44,7 @@ impl Birth {
     pub(crate) fn plan(
         name: &str,
         identity: &Identity,
+        sequencer: Option<&[u8]>,
         store: &[u8; 16],
         common: &Common,
         random: &dyn Random,
@@ -53,6 +57,18 @@ impl Birth {
                 max: CHAIN_NAME_BYTES_MAX as u64,
             });
         }
+        // Whoever decides the order signs the checkpoints.
+        let note_key = match sequencer {
+            None => common.note_key_of(identity),
+            Some(key) if key.len() == NOTE_KEY_BYTES => common.note_key(key),
+            Some(key) => {
+                return Err(SealError::Limit {
+                    what: "note key",
+                    got: key.len() as u64,
+                    max: NOTE_KEY_BYTES as u64,
+                });
+            }
+        };
         let id = identity.id();
         let root = ScopeKeys {
             epoch: 1,
@@ -63,7 +79,7 @@ impl Birth {
             name: name.into(),
             root: identity.who().clone(),
             recovery: Box::default(),
-            note_keys: Box::new([common.note_key_of(identity)]),
+            note_keys: Box::new([note_key]),
             rule_version: RULE_VERSION,
             suites: Box::new([Suite::Hybrid1]),
         };

@@ -129,9 +129,24 @@ impl Local {
         name: &str,
         identity: &Identity,
     ) -> Result<Arc<Self>, SealError> {
+        Self::create_ordered_by(committer, name, identity, None)
+    }
+
+    /// As [`Local::create`], for a chain that will be ordered by somebody else, who signs its checkpoints too: `sequencer` is its note key
+    /// ([`ate_crypto::NoteKeys::public_bytes`]).
+    ///
+    /// # Errors
+    /// As [`Local::create`]; [`SealError::Limit`] for a key of another length.
+    pub fn create_ordered_by(
+        committer: &Arc<Committer>,
+        name: &str,
+        identity: &Identity,
+        sequencer: Option<&[u8]>,
+    ) -> Result<Arc<Self>, SealError> {
         let birth = Birth::plan(
             name,
             identity,
+            sequencer,
             committer.store(),
             committer.common(),
             &**committer.random(),
@@ -288,6 +303,13 @@ impl Local {
         batch: Batch,
     ) -> Vec<Pending<Result<Committed, SubmitError>>> {
         let author = batch.author();
+        if self.is_replica() {
+            let why = "this store follows another, which decides the order".to_owned();
+            let refusals = std::iter::repeat_n(Reject::Elsewhere { why }, batch.ids().len());
+            return refusals
+                .map(|refusal| Pending::ready(Err(refusal.into())))
+                .collect();
+        }
         let known = self.with_state(|state| state.keys.get(&author).cloned());
         let founder = batch.genesis().map(|genesis| genesis.root.clone());
         let refusal = match known.or(founder) {

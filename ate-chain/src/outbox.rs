@@ -697,6 +697,39 @@ impl Local {
         Ok(())
     }
 
+    /// Whether commits wait for their outcome.
+    pub fn has_staged(&self) -> bool {
+        let staged = |replica: &Replica| !replica.outbox.lock().staged.is_empty();
+        self.replica.get().is_some_and(staged)
+    }
+
+    /// Tells those who wait for staged commits that they will not learn the outcome here: the store is being closed. What is staged durably goes on with the next
+    /// opening.
+    pub fn abandon_staged(&self) {
+        let Some(replica) = self.replica.get() else {
+            return;
+        };
+        let mut waiting = Vec::new();
+        {
+            let mut outbox = replica.outbox.lock();
+            for staged in &mut outbox.staged {
+                let ids = staged.batch.ids().to_vec();
+                let slots = staged.commits.iter_mut().map(|commit| commit.slot.take());
+                waiting.extend(ids.into_iter().zip(slots));
+            }
+        }
+        for (commit, slot) in waiting {
+            let why =
+                "the store was closed; the commit is staged and goes on with the next opening";
+            if let Some(slot) = slot {
+                slot.answer(Err(SubmitError::Unknown {
+                    commit,
+                    why: why.into(),
+                }));
+            }
+        }
+    }
+
     /// The commits that are not settled, in order.
     pub fn staged(&self) -> Vec<StagedInfo> {
         let Some(replica) = self.replica.get() else {

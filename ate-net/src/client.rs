@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use ate_chain::Pending;
 use ate_crypto::{Identity, Random};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -10,8 +12,11 @@ use tokio::runtime::Handle;
 use crate::error::NetError;
 use crate::node_id::NodeId;
 use crate::notebook::Notebook;
+use crate::promise::promise;
 use crate::transport::{Endpoint, Transport};
 
+mod calls;
+mod fetch;
 mod follow;
 mod link;
 mod remote;
@@ -56,6 +61,19 @@ impl Client {
         })))
     }
 
+    /// Runs work on the client's runtime, for whoever waits with another one or none. `otherwise` is the answer if the runtime ends first.
+    pub fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+        otherwise: impl FnOnce() -> T + Send + 'static,
+    ) -> Pending<T> {
+        let (promise, pending) = promise(otherwise);
+        self.0
+            .runtime
+            .spawn(async move { promise.keep(work.await) });
+        pending
+    }
+
     /// The link to a node: the one that stands, or a new one that begins to connect. It connects again whenever it breaks, until nobody holds it.
     #[must_use]
     pub fn link(&self, endpoint: &Endpoint) -> Arc<Link> {
@@ -68,5 +86,16 @@ impl Client {
         let link = Arc::new(Link::start(&self.0, endpoint));
         links.insert(key, Arc::downgrade(&link));
         link
+    }
+
+    /// Ends all links for good, and waits until the peers know it, at most for `limit`. Replicas follow no more then.
+    pub async fn close(&self, limit: Duration) {
+        let links: Vec<Arc<Link>> = {
+            let links = self.0.links.lock();
+            links.values().filter_map(Weak::upgrade).collect()
+        };
+        links.iter().for_each(|link| link.end());
+        // Whoever cannot be told finds out by itself.
+        drop(tokio::time::timeout(limit, self.0.transport.ended()).await);
     }
 }

@@ -24,7 +24,7 @@ pub trait Host: Send + Sync + 'static {
     ///
     /// # Errors
     /// The store failed, or is full.
-    fn begin(&self, chain: ChainId) -> Result<Arc<Local>, String>;
+    fn begin(&self, chain: ChainId, name: &str) -> Result<Arc<Local>, String>;
 }
 
 /// What somebody wants to do.

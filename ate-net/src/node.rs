@@ -12,10 +12,14 @@ use crate::host::{Admission, Host};
 use crate::node_id::NodeId;
 use crate::transport::{Connection, Listener};
 
+mod board;
+mod calls;
 mod follow;
 mod greet;
 mod serve;
 mod submit;
+
+pub use board::CallBoard;
 
 /// Code with which a connection is closed.
 pub(crate) mod code {
@@ -27,8 +31,6 @@ pub(crate) mod code {
     pub(crate) const LEAVING: u32 = 2;
     /// The peer may not connect.
     pub(crate) const DENIED: u32 = 3;
-    /// The peer reads too slowly.
-    pub(crate) const SLOW: u32 = 4;
 }
 
 /// How much a node gives to whom. The transport has limits of its own.
@@ -50,6 +52,10 @@ pub struct NodeLimits {
     pub fetch_max: usize,
     /// Between two signed checkpoints for one follower: 10 s.
     pub note_every: Duration,
+    /// Servers of services that one connection shows: 64.
+    pub servers_max: usize,
+    /// Paths of calls that one connection opens, and as many to the servers that it shows: 512.
+    pub paths_max: usize,
 }
 
 impl Default for NodeLimits {
@@ -63,6 +69,8 @@ impl Default for NodeLimits {
             batches_waiting_max: 64,
             fetch_max: 1024,
             note_every: Duration::from_secs(10),
+            servers_max: 64,
+            paths_max: 512,
         }
     }
 }
@@ -94,6 +102,7 @@ pub(crate) struct Shared {
     pub(crate) id: NodeId,
     pub(crate) note_key: Vec<u8>,
     pub(crate) leaving: watch::Receiver<bool>,
+    pub(crate) board: CallBoard,
 }
 
 impl Node {
@@ -103,12 +112,22 @@ impl Node {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn start(listener: Arc<dyn Listener>, parts: NodeParts) -> Self {
+        Self::start_with(listener, parts, &CallBoard::new())
+    }
+
+    /// As [`Node::start`], with a board of servers that it shares: with other nodes of this process, and with callers and servers of this process.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn start_with(listener: Arc<dyn Listener>, parts: NodeParts, board: &CallBoard) -> Self {
         let (leave, leaving) = watch::channel(false);
         let shared = Arc::new(Shared {
             id: NodeId::of_key(parts.identity.node_key().public_bytes()),
             note_key: parts.identity.note_keys().public_bytes(),
             parts,
             leaving,
+            board: board.clone(),
         });
         let accepting = tokio::spawn(accept(listener.clone(), shared));
         Self {
@@ -124,6 +143,7 @@ impl Node {
         self.listener.close();
         // It ends with its last connection.
         drop((&mut self.accepting).await);
+        self.listener.ended().await;
     }
 }
 
@@ -158,8 +178,11 @@ pub(crate) async fn left(mut leaving: watch::Receiver<bool>) {
     drop(leaving.wait_for(|leaving| *leaving).await);
 }
 
-/// Runs what may block, where that is allowed: on a runtime with one thread it blocks that.
-pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+/// Runs what may block, on a tokio runtime, where that is allowed: on a runtime with one thread it blocks that.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn blocking<T>(work: impl FnOnce() -> T) -> T {
     let flavor = tokio::runtime::Handle::current().runtime_flavor();
     if flavor == tokio::runtime::RuntimeFlavor::MultiThread {
         tokio::task::block_in_place(work)

@@ -15,6 +15,7 @@ use crate::document::{Document, NamedEntry};
 use crate::error::{BoxError, CommitError, ReadError, TransactError};
 use crate::index::Index;
 use crate::key::{IntoKey, Key, Target};
+use crate::lacking::{complete, fetched, lack, waiting};
 use crate::receipt::Receipt;
 use crate::schema::{Record, Unknown};
 use crate::session::{Session, Shared, shown};
@@ -54,6 +55,10 @@ impl Chain {
 
     pub(crate) fn of(session: Arc<Session>) -> Self {
         Self { session }
+    }
+
+    pub(crate) const fn session(&self) -> &Arc<Session> {
+        &self.session
     }
 
     /// Takes in the names that [`Chain::names_at_rest`] gave, for a chain that was opened from rest; `false` if they are of no known shape.
@@ -159,20 +164,28 @@ impl Chain {
         self.local().record_count()
     }
 
-    /// The record's newest version.
+    /// The record's newest version. A content that is here is there at the first poll; one that is elsewhere is fetched, and kept.
     ///
     /// # Errors
-    /// [`ReadError::NotFound`]; [`ReadError::Schema`] if the record is of another type; [`ReadError::Chain`] for damage or a key that is not held.
+    /// [`ReadError::NotFound`]; [`ReadError::Schema`] if the record is of another type; [`ReadError::Chain`] for damage, a key that is not held, or a content that
+    /// is elsewhere ([`ate_chain::ReadError::Elsewhere`]) and did not come.
     ///
     /// # Cancel safety
     /// Reading changes nothing.
     pub fn get<T: Record>(&self, key: impl IntoKey<T>) -> Pending<Result<Dao<T>, ReadError>> {
         let target = key.into_target();
-        Pending::ready(
-            self.session
-                .resolve(&target)
-                .and_then(|key| self.session.get(&key, None, || shown(&target))),
-        )
+        let found = self
+            .session
+            .resolve(&target)
+            .and_then(|key| self.session.get(&key, None, || shown(&target)));
+        let Some(content) = lack(&found) else {
+            return Pending::ready(found);
+        };
+        let session = self.session.clone();
+        fetched(self.session.clone(), content, move || {
+            let key = session.resolve(&target)?;
+            session.get(&key, None, || shown(&target))
+        })
     }
 
     /// The record's newest version if its value is resident: one shard's lock, no I/O. `None` is "absent or not resident"; [`Chain::contains`] tells which.
@@ -260,14 +273,16 @@ impl Chain {
         })
     }
 
-    /// Any program's record as JSON.
+    /// Any program's record as JSON. If its content is elsewhere, this waits for it on the calling thread, 60 s at most.
     ///
     /// # Errors
     /// As [`Chain::get`].
     pub fn document<T>(&self, key: impl IntoKey<T>) -> Result<Document, ReadError> {
         let target = key.into_target();
         let key = self.session.resolve(&target)?;
-        self.session.document(&key, None, &shown(&target))
+        waiting(&self.session, || {
+            self.session.document(&key, None, &shown(&target))
+        })
     }
 
     /// The live confirmed records in order of their newest versions, root record and schema descriptors left out. Memory only.
@@ -326,9 +341,8 @@ impl Chain {
 
     /// A new record without a name.
     pub fn add<T: Record>(&self, value: T) -> Write<Dao<T>> {
-        self.write(move |transaction, access| {
-            let key = transaction.create(RecordKey::ROOT, T::NAME, &value, &access)?;
-            Ok((key, value, Unknown::default()))
+        self.write(value, move |transaction, value, access| {
+            transaction.create(RecordKey::ROOT, T::NAME, value, access)
         })
     }
 
@@ -340,9 +354,8 @@ impl Chain {
         value: T,
     ) -> Write<Dao<T>> {
         let (parent, collection) = (parent.into_target(), collection.to_owned());
-        self.write(move |transaction, access| {
-            let key = transaction.push_with(&parent, &collection, &value, &access)?;
-            Ok((key, value, Unknown::default()))
+        self.write(value, move |transaction, value, access| {
+            transaction.push_with(&parent, &collection, value, access)
         })
     }
 
@@ -359,9 +372,8 @@ impl Chain {
         expect: Expect,
     ) -> Write<Dao<T>> {
         let target = key.into_target();
-        self.write(move |transaction, access| {
-            let key = transaction.put_with(&target, &value, expect, &access)?;
-            Ok((key, value, Unknown::default()))
+        self.write(value, move |transaction, value, access| {
+            transaction.put_with(&target, value, expect, access)
         })
     }
 
@@ -371,7 +383,7 @@ impl Chain {
         Write::new(
             self.session.clone(),
             Box::new(move |transaction, _| {
-                transaction.remove::<T>(target)?;
+                transaction.remove::<T>(target.clone())?;
                 let session = transaction.session.clone();
                 Ok(Box::new(move |committed| receipt(&session, &committed)))
             }),
@@ -388,7 +400,7 @@ impl Chain {
         Write::new(
             self.session.clone(),
             Box::new(move |transaction, _| {
-                transaction.erase::<T>(target)?;
+                transaction.erase::<T>(target.clone())?;
                 let session = transaction.session.clone();
                 Ok(Box::new(move |committed| receipt(&session, &committed)))
             }),
@@ -429,7 +441,14 @@ impl Chain {
         Pending::new(FutureSource(Box::pin(async move {
             for attempt in 1.. {
                 let transaction = Transaction::new(session.clone());
-                transaction.update_now::<T>(&target, &mut change)?;
+                let updated = transaction.update_now::<T>(&target, &mut Some(&mut change));
+                match lack(&updated) {
+                    None => updated.map(drop)?,
+                    Some(content) => {
+                        let again = || transaction.update_now::<T>(&target, &mut Some(&mut change));
+                        complete(&session, content, again).await?;
+                    }
+                }
                 match transaction.commit().await {
                     Err(CommitError::Conflict(_)) if attempt < ATTEMPTS_MAX => {}
                     outcome => return outcome,
@@ -452,7 +471,13 @@ impl Chain {
         let (chain, target, who) = (self.clone(), key.into_target(), who.clone());
         Pending::new(FutureSource(Box::pin(async move {
             for attempt in 1.. {
-                match chain.stage_share::<T>(&target, &who)?.commit().await {
+                let stage = || chain.stage_share::<T>(&target, &who);
+                let staged = stage();
+                let staged = match lack(&staged) {
+                    None => staged?,
+                    Some(content) => complete(&chain.session, content, stage).await?,
+                };
+                match staged.commit().await {
                     Err(error) if attempt < ATTEMPTS_MAX && was_overtaken(&error) => {}
                     outcome => return outcome,
                 }
@@ -547,6 +572,12 @@ impl Chain {
         self.session.shared.settle();
     }
 
+    /// Ends every subscription once it has handed out what is there, and keeps the places of durable consumers: for whoever closes the store, before the log is
+    /// closed.
+    pub fn end_subscriptions(&self) {
+        self.session.shared.end_subscriptions();
+    }
+
     /// Takes in what another process wrote since, for a store that is open for reading.
     ///
     /// # Errors
@@ -569,19 +600,20 @@ impl Chain {
 
     fn write<T: Record>(
         &self,
-        stage: impl FnOnce(
-            &Transaction,
-            crate::staging::Access,
-        ) -> Result<(Key<T>, T, Unknown), CommitError>
+        value: T,
+        mut stage: impl FnMut(&Transaction, &T, &crate::staging::Access) -> Result<Key<T>, CommitError>
         + Send
         + 'static,
     ) -> Write<Dao<T>> {
-        let session = self.session.clone();
+        let (session, mut value) = (self.session.clone(), Some(value));
         Write::new(
             self.session.clone(),
             Box::new(move |transaction, access| {
-                let (key, value, unknown) = stage(transaction, access)?;
-                let transaction = transaction.clone();
+                let here = value.as_ref().expect("it is staged once");
+                let key = stage(transaction, here, access)?;
+                let value = value.take().expect("it is staged once");
+                let unknown = Unknown::default();
+                let (session, transaction) = (session.clone(), transaction.clone());
                 Ok(Box::new(move |committed| {
                     let event = transaction
                         .state

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ate_chain::{Committed, Pending, Placed, Reject, Source, SubmitError};
+use ate_chain::{
+    Committed, ContentId, Pending, Placed, ReadError as ChainError, Reject, Source, SubmitError,
+};
 use ate_crypto::Hash;
 use parking_lot::Mutex;
 
-use crate::error::CommitError;
+use crate::error::{CommitError, ReadError};
+use crate::lacking::lack;
 use crate::receipt::{Durability, Receipt};
 use crate::session::Session;
 use crate::staging::State;
 use crate::transaction::{Conflict, ConflictingRecord, Transaction};
+use crate::write::FutureSource;
 
 /// How often a commit follows other writers by itself before it comes back as a conflict. Each time, another commit has succeeded.
 pub(crate) const ATTEMPTS_MAX: u32 = 10_000;
@@ -27,6 +31,8 @@ struct Work {
     attempts: u32,
     /// Nobody waits for the outcome.
     is_orphan: bool,
+    /// The content that was asked for last, to follow a refusal, and why it did not come.
+    sought: Option<(ContentId, Arc<Mutex<Option<ChainError>>>)>,
 }
 
 /// What the caller holds of it.
@@ -76,6 +82,7 @@ impl Submitted {
             placed,
             attempts: 1,
             is_orphan: false,
+            sought: None,
         })))
     }
 
@@ -129,6 +136,10 @@ impl Work {
             true => state.follow(&reject),
             false => Ok(false),
         };
+        if let Some(content) = lack(&followed) {
+            drop(state);
+            return self.seek(content, reject);
+        }
         let sent = followed.and_then(|followed| match followed {
             true => submit(&session, &mut state, refused).map(Some),
             false => Ok(None),
@@ -161,6 +172,41 @@ impl Work {
         } else {
             session.local().dismiss_refused(id);
         }
+    }
+
+    /// Asks for a content that stands elsewhere, after which the same refusal is judged again; the outcome if it was asked for in vain.
+    fn seek(
+        &mut self,
+        content: ContentId,
+        reject: Reject,
+    ) -> Option<Result<Committed, CommitError>> {
+        let before = self.sought.take();
+        if let Some((_, failed)) = before.filter(|(sought, _)| *sought == content) {
+            let mut state = self.transaction.state.lock();
+            state.withdraw();
+            state.spent = false;
+            drop(state);
+            if let Some(id) = self.placed.as_ref().and_then(Placed::id) {
+                let session = self.transaction.session.clone();
+                self.hand_back(&session, &id);
+            }
+            let error = failed
+                .lock()
+                .take()
+                .map(|error| ReadError::from(error).into());
+            return Some(Err(
+                error.unwrap_or(CommitError::Rejected { reason: reject })
+            ));
+        }
+        let failed = Arc::new(Mutex::new(None));
+        self.sought = Some((content, failed.clone()));
+        let session = self.transaction.session.clone();
+        self.answer = Some(Pending::new(FutureSource(Box::pin(async move {
+            let error = session.fetch(content).await.err();
+            *failed.lock() = error;
+            Err(SubmitError::Rejected(reject))
+        }))));
+        None
     }
 
     /// What the caller learns of a refusal: of a conflict the record, with the transaction to go on with.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ate_chain::{Change, Position, RecordKey, Version};
+use ate_chain::{Change, Opened, Position, RecordKey, Version};
 use ate_crypto::KeyId;
 
 use crate::error::ReadError;
@@ -58,6 +58,16 @@ impl Session {
         name: &str,
     ) -> Result<Document, ReadError> {
         let (opened, _) = self.open_at(key, position, &|| name.to_owned())?;
+        self.document_of(&opened, key, name)
+    }
+
+    /// A body as JSON.
+    pub(crate) fn document_of(
+        &self,
+        opened: &Opened,
+        key: &RecordKey,
+        name: &str,
+    ) -> Result<Document, ReadError> {
         let descriptor = self.descriptor(&opened.scope, opened.schema, *key)?;
         let type_name = descriptor.name().to_owned();
         let json = to_json(&descriptor, &opened.content).map_err(|source| ReadError::Schema {

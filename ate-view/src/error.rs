@@ -184,3 +184,21 @@ pub enum TransactError {
     #[error(transparent)]
     Commit(#[from] CommitError),
 }
+
+/// Why a subscription has no next change, or a durable consumer no place. The subscription stays where it is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The chain cannot be read there.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A consumer of this name runs in this process already.
+    #[error("consumer `{name}` runs already")]
+    Running {
+        /// Its name.
+        name: String,
+    },
+    /// The place of a durable consumer cannot be kept or found.
+    #[error(transparent)]
+    Mark(#[from] ate_chain::MarkError),
+}

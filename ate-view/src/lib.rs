@@ -1,7 +1,7 @@
 //! Typed records, names and transactions as a state machine over verified commits.
 //!
 //! A [`Chain`] is a history as one identity sees it: records by [`Key`] or by name, each a [`Dao`] at one version; a [`Transaction`] becomes one commit or
-//! nothing; a [`View`] stays at one position. It is **not** a store: files, clock, randomness and threads come from outside, through `ate-chain`; the crate
+//! nothing; a [`View`] stays at one position; a [`Subscription`] hands out each change once. It is **not** a store: files, clock, randomness and threads come from outside, through `ate-chain`; the crate
 //! `ate` brings them.
 //!
 //! # Invariants
@@ -10,7 +10,11 @@
 //! 2. Names and children are indexed, and outdated values dropped, before a commit is answered.
 //! 3. Nothing calls the chain while it holds a lock that is taken under the chain's own: sessions, an index, a shard of the cache.
 //! 4. A commit that was handed over is seen through, whether or not its [`ate_chain::Pending`] is kept.
-//! 5. What a program does not know of a record is written back or the write is refused, never dropped.
+//! 5. A replica may hold commits whose contents are elsewhere. Whatever gives a [`ate_chain::Pending`] fetches them without holding up a thread: `get`, `update`,
+//!    `put`, `share` and commits that are sent again. [`Transaction::put`], [`Transaction::put_if`] and [`Transaction::set_writers`], where they have to read what
+//!    stands there, and `document` wait on the calling thread, 60 s at most; not from a thread that the replica's own runtime needs. `peek`, `contains`, `names`,
+//!    `children`, counts and history read no content and never wait.
+//! 6. What a program does not know of a record is written back or the write is refused, never dropped.
 //!
 //! # Limits
 //! Names and collections: 1 to [`NAME_BYTES_MAX`] bytes without control characters. Bodies: 16 MiB sealed. Commits: 31 MiB and 65,536 events, of which each
@@ -28,12 +32,15 @@ mod error;
 mod index;
 mod json;
 mod key;
+mod lacking;
 mod merge;
 mod offline;
+mod prefetch;
 mod receipt;
 mod schema;
 mod session;
 mod staging;
+mod subscription;
 mod transaction;
 mod view;
 mod weak;
@@ -43,12 +50,14 @@ pub use cache::ValueCache;
 pub use chain::Chain;
 pub use dao::Dao;
 pub use document::{Document, NamedEntry};
-pub use error::{BoxError, CommitError, KeyError, ReadError, TransactError};
+pub use error::{BoxError, CommitError, KeyError, ReadError, SubscribeError, TransactError};
 pub use key::{IntoKey, Key, Target};
 pub use merge::{Merge, Merged};
 pub use offline::RefusedRecord;
+pub use prefetch::{Coverage, Keeper, Prefetch, Progress};
 pub use receipt::{Durability, Receipt};
 pub use session::NAME_BYTES_MAX;
+pub use subscription::{AnyRecord, Change, ConsumerInfo, LAG_COMMITS_MAX, Subscription};
 pub use transaction::{Conflict, ConflictingRecord, Expect, Transaction};
 pub use view::View;
 pub use weak::WeakChain;

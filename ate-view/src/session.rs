@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ate_chain::{
@@ -12,7 +12,7 @@ use ate_chain::{
 use ate_crypto::{Identity, KeyId};
 use parking_lot::{Mutex, RwLock};
 
-use crate::cache::{Cache, ValueCache};
+use crate::cache::{Cache, Ticket, ValueCache};
 use crate::commit::Orphan;
 use crate::dao::{Dao, DaoInner, Facts};
 use crate::error::ReadError;
@@ -20,6 +20,7 @@ use crate::index::{Index, NAMED, SCHEMAS};
 use crate::key::Target;
 use crate::merge::{Hook, Resolving};
 use crate::schema::{Descriptor, Plan, Record, Unknown, decode};
+use crate::subscription::Consumer;
 
 /// Longest name in bytes.
 pub const NAME_BYTES_MAX: usize = 1024;
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) orphans: Mutex<Vec<Arc<Orphan>>>,
     /// What is done about refused commits that nobody waits for.
     pub(crate) resolving: Resolving,
+    /// Durable consumers that run.
+    pub(crate) consumers: Mutex<Vec<Weak<Consumer>>>,
 }
 
 /// One identity's view.
@@ -63,6 +66,8 @@ pub(crate) struct Session {
     names_turn: Mutex<()>,
     /// Who merges what, by the names of record types.
     pub(crate) hooks: RwLock<Vec<(&'static str, Arc<dyn Hook>)>>,
+    /// Schema descriptors that stood elsewhere were asked for.
+    pub(crate) has_schemas: AtomicBool,
 }
 
 /// Fans confirmed commits out to the sessions.
@@ -102,6 +107,7 @@ impl Shared {
             announced: Mutex::default(),
             orphans: Mutex::default(),
             resolving: Resolving::default(),
+            consumers: Mutex::default(),
         });
         shared
             .local
@@ -120,6 +126,7 @@ impl Shared {
             && Arc::strong_count(self) == 1
             && Arc::strong_count(&self.local) == OWN
             && self.orphans.lock().is_empty()
+            && !self.local.has_staged()
     }
 
     /// The session of an identity, if there is one.
@@ -152,6 +159,7 @@ impl Shared {
             names_done: AtomicU64::new(0),
             names_turn: Mutex::default(),
             hooks: RwLock::default(),
+            has_schemas: AtomicBool::new(false),
         });
         {
             let mut sessions = self.sessions.write();
@@ -170,13 +178,16 @@ impl Session {
 }
 
 impl Shared {
-    /// Sees the commits through that nobody waits for any more. Those of a replica are durable here with that, and whoever follows the chain next sends them.
+    /// Sees the commits through that nobody waits for any more.
+    ///
+    /// On a replica they are made durable and left to the next opening: whoever decides their order may be out of reach for long.
     pub(crate) fn settle(&self) {
         if self.local.is_replica() {
-            // A log that fails has said so to whoever waited for it.
+            // A log that fails has said so to whoever waited.
             drop(self.local.sync_staged());
             let orphans = std::mem::take(&mut *self.orphans.lock());
             orphans.iter().for_each(|orphan| orphan.let_go());
+            self.local.abandon_staged();
             return;
         }
         loop {
@@ -187,6 +198,20 @@ impl Shared {
                 std::thread::yield_now();
             }
         }
+    }
+}
+
+impl Shared {
+    /// Ends all waiting for the chain to move, and keeps the places of durable consumers: the store is being closed.
+    pub(crate) fn end_subscriptions(&self) {
+        self.local.end_watches();
+        let consumers = self.consumers.lock();
+        let running: Vec<Arc<Consumer>> = consumers.iter().filter_map(Weak::upgrade).collect();
+        drop(consumers);
+        // A place that could not be kept is one that comes again.
+        running
+            .iter()
+            .for_each(|consumer| drop(consumer.keep_now()));
     }
 }
 
@@ -361,17 +386,67 @@ impl Session {
         }
         let ticket = self.cache.ticket(key);
         let (opened, newest) = self.open_at(key, position, &shown)?;
-        let (value, unknown) = self.decode::<T>(&opened, key, &shown)?;
+        self.decoded(key, &opened, newest.then_some(&ticket), &shown)
+    }
+
+    /// A record as it was at exactly this version.
+    pub(crate) fn get_exactly<T: Record>(
+        self: &Arc<Self>,
+        key: &RecordKey,
+        version: Version,
+    ) -> Result<Dao<T>, ReadError> {
+        if let Some(dao) = self.peek::<T>(key)
+            && dao.version() == version
+        {
+            return Ok(dao);
+        }
+        let shown = || key.to_string();
+        let ticket = self.cache.ticket(key);
+        let (opened, newest) = self.open_exactly(key, version, &shown)?;
+        self.decoded(key, &opened, newest.then_some(&ticket), &shown)
+    }
+
+    /// The body of exactly this version, and whether it is the newest.
+    pub(crate) fn open_exactly(
+        &self,
+        key: &RecordKey,
+        version: Version,
+        shown: &impl Fn() -> String,
+    ) -> Result<(Opened, bool), ReadError> {
+        let local = self.local();
+        if self.live(key).is_some_and(|row| row.version == version) {
+            match local.open_content(&self.author, key) {
+                Ok(opened) if opened.version == version => return Ok((opened, true)),
+                // It changed between the two looks, or ended.
+                Ok(_) | Err(ChainError::NotFound { .. } | ChainError::Erased { .. }) => {}
+                Err(error) => return Err(name_it(error, shown)),
+            }
+        }
+        let opened = local
+            .open_version(&self.author, key, version)
+            .map_err(|error| name_it(error, shown))?;
+        Ok((opened, false))
+    }
+
+    /// A body as a value, which is kept in the cache if there is a ticket for it.
+    fn decoded<T: Record>(
+        &self,
+        key: &RecordKey,
+        opened: &Opened,
+        ticket: Option<&Ticket>,
+        shown: &impl Fn() -> String,
+    ) -> Result<Dao<T>, ReadError> {
+        let (value, unknown) = self.decode::<T>(opened, key, shown)?;
         let bytes = opened.content.len() + size_of::<DaoInner<T>>() + unknown.heap_bytes();
-        let facts = facts_of(key, &opened);
+        let facts = facts_of(key, opened);
         let dao = Arc::new(DaoInner {
             value,
             facts,
             unknown,
         });
-        if newest {
+        if let Some(ticket) = ticket {
             self.cache
-                .insert(&ticket, *key, facts.version, bytes, dao.clone());
+                .insert(ticket, *key, facts.version, bytes, dao.clone());
         }
         Ok(Dao(dao))
     }
@@ -530,6 +605,37 @@ impl Session {
         collection: &str,
         shown: &impl Fn() -> String,
     ) -> Result<Vec<RecordKey>, ReadError> {
+        let (slot, tags) = self.collection_tags(parent, collection, shown)?;
+        let mut keys: Vec<RecordKey> = self
+            .child_slots(slot, &tags)
+            .into_iter()
+            .map(|slot| self.local().record_at(slot).key)
+            .collect();
+        for tag in tags {
+            keys.extend(self.local().staged_children(parent, tag));
+        }
+        Ok(keys)
+    }
+
+    /// The rows below a row in a collection, tombstones too, in order of creation.
+    pub(crate) fn child_slots(&self, parent: Slot, tags: &[CollectionTag]) -> Vec<Slot> {
+        let index = self.index.read();
+        let mut slots: Vec<Slot> = tags
+            .iter()
+            .flat_map(|tag| index.children(parent, *tag))
+            .copied()
+            .collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    /// The row of a record, and what a collection below it is called in the chain.
+    pub(crate) fn collection_tags(
+        &self,
+        parent: &RecordKey,
+        collection: &str,
+        shown: &impl Fn() -> String,
+    ) -> Result<(Slot, Vec<CollectionTag>), ReadError> {
         let row = |key: &RecordKey| {
             self.record(key)
                 .ok_or_else(|| ReadError::NotFound { name: shown() })
@@ -555,22 +661,7 @@ impl Session {
         }
         tags.sort_unstable();
         tags.dedup();
-        let index = self.index.read();
-        let mut slots: Vec<Slot> = tags
-            .iter()
-            .flat_map(|tag| index.children(slot, *tag))
-            .copied()
-            .collect();
-        slots.sort_unstable();
-        drop(index);
-        let mut keys: Vec<RecordKey> = slots
-            .into_iter()
-            .map(|slot| self.local().record_at(slot).key)
-            .collect();
-        for tag in tags {
-            keys.extend(self.local().staged_children(parent, tag));
-        }
-        Ok(keys)
+        Ok((slot, tags))
     }
 
     /// Whether a record stood at `position`.
@@ -613,7 +704,7 @@ pub(crate) fn check_collection(collection: &str) -> Result<(), ReadError> {
     }
 }
 
-fn facts_of(key: &RecordKey, opened: &Opened) -> Facts {
+pub(crate) fn facts_of(key: &RecordKey, opened: &Opened) -> Facts {
     Facts {
         key: *key,
         version: opened.version,

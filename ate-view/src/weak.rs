@@ -61,6 +61,15 @@ impl WeakChain {
             shared.settle();
         }
     }
+
+    /// As [`Chain::end_subscriptions`], for what is left of the chain.
+    pub fn end_subscriptions(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.end_subscriptions();
+        } else if let Some(local) = self.local.upgrade() {
+            local.end_watches();
+        }
+    }
 }
 
 impl std::fmt::Debug for WeakChain {

@@ -49,6 +49,8 @@ pub struct StoreBuilder {
     replay_bytes_max: u64,
     has_thread: bool,
     upkeep: Upkeep,
+    #[cfg(feature = "net")]
+    net: crate::network::NetOptions,
 }
 
 impl StoreBuilder {
@@ -80,6 +82,8 @@ impl StoreBuilder {
             replay_bytes_max: REPLAY_BYTES_MAX,
             has_thread: true,
             upkeep: Upkeep::default(),
+            #[cfg(feature = "net")]
+            net: crate::network::NetOptions::default(),
         }
     }
 
@@ -209,6 +213,30 @@ impl StoreBuilder {
         self
     }
 
+    /// Another way to reach nodes than QUIC: in memory, simulated, or one's own. Within a tokio runtime the store's network runs there, with that runtime's time.
+    #[cfg(feature = "net")]
+    #[must_use]
+    pub fn transport(mut self, transport: Arc<dyn ate_net::Transport>) -> Self {
+        self.net.transport = Some(transport);
+        self
+    }
+
+    /// Replicas hold the heads and names of their chains; contents are fetched when they are read, and kept.
+    #[cfg(feature = "net")]
+    #[must_use]
+    pub fn lazy_contents(mut self) -> Self {
+        self.net.contents = ate_chain::Contents::Lazy;
+        self
+    }
+
+    /// How long a node may take to answer when a chain is opened that is not here yet: 10 seconds unless this says otherwise.
+    #[cfg(feature = "net")]
+    #[must_use]
+    pub fn answer_within(mut self, limit: std::time::Duration) -> Self {
+        self.net.answer_within = limit;
+        self
+    }
+
     /// Opens the store on the calling thread.
     ///
     /// # Errors
@@ -259,9 +287,17 @@ impl StoreBuilder {
             chains: Chains::new(self.limits),
             replay_bytes_max: self.replay_bytes_max,
             notes: Mutex::default(),
+            replicas: Mutex::default(),
+            #[cfg(feature = "net")]
+            net_options: self.net,
+            #[cfg(feature = "net")]
+            net: Mutex::new(None),
+            #[cfg(feature = "net")]
+            board: ate_net::CallBoard::new(),
             closed: Mutex::new(false),
         };
         inner.restore_directory();
+        inner.restore_replicas();
         Ok(Store::over(inner))
     }
 

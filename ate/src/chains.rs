@@ -267,6 +267,13 @@ impl Chains {
         }
     }
 
+    /// A chain, if it is open.
+    #[cfg(feature = "net")]
+    pub(crate) fn if_open(&self, id: &ChainId) -> Option<Chain> {
+        let table = self.table.lock();
+        table.entries.get(id).and_then(Entry::chain).cloned()
+    }
+
     /// Every chain that is open.
     pub(crate) fn open_now(&self) -> Vec<Chain> {
         let table = self.table.lock();
@@ -290,18 +297,28 @@ impl Chains {
     /// Waits for the commits that nobody waits for, of every chain.
     pub(crate) fn settle(&self) {
         self.open_now().iter().for_each(Chain::settle);
+        self.let_go_but_alive().iter().for_each(WeakChain::settle);
+    }
+
+    /// Ends the subscriptions of every chain.
+    pub(crate) fn end_subscriptions(&self) {
+        self.open_now().iter().for_each(Chain::end_subscriptions);
+        self.let_go_but_alive()
+            .iter()
+            .for_each(WeakChain::end_subscriptions);
+    }
+
+    fn let_go_but_alive(&self) -> Vec<WeakChain> {
         let left = |entry: &Entry| match entry {
             Entry::Gone { chain, .. } => Some(chain.clone()),
             _ => None,
         };
-        let left: Vec<WeakChain> = self
-            .table
+        self.table
             .lock()
             .entries
             .values()
             .filter_map(left)
-            .collect();
-        left.iter().for_each(WeakChain::settle);
+            .collect()
     }
 
     /// Whether more chains are open than may be idle.

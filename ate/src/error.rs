@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ate_chain::Reject;
 use ate_crypto::KeystoreError;
-use ate_view::{CommitError, ReadError, TransactError};
+use ate_view::{CommitError, ReadError, SubscribeError, TransactError};
 
 use crate::backup::Standing;
 
@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Full,
     /// The system's files.
     Io,
+    /// A node cannot be reached, or did not answer in time.
+    Unreachable,
 }
 
 impl ErrorKind {
@@ -58,6 +60,7 @@ impl ErrorKind {
             Self::Limit => "limit",
             Self::Full => "disk full",
             Self::Io => "input or output",
+            Self::Unreachable => "unreachable",
         }
     }
 }
@@ -81,6 +84,9 @@ pub enum Error {
     /// A transaction closure has no receipt.
     #[error(transparent)]
     Transact(#[from] TransactError),
+    /// A subscription has no next change.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
     /// A chain cannot be opened or does not verify.
     #[error(transparent)]
     Chain(#[from] ate_chain::OpenError),
@@ -176,6 +182,22 @@ pub enum Error {
     /// The store was opened for reading.
     #[error("the store is open for reading only")]
     ReadOnly,
+    /// A call has no answer.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Call(crate::calls::CallError<ate_view::BoxError>),
+    /// A node was not reached, did not answer, or said no.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Net(#[from] ate_net::NetError),
+    /// An address is none.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Address(#[from] ate_net::AddressError),
+    /// A node is not the one that was known, or what is known of nodes cannot be read.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Nodes(#[from] crate::known_nodes::KnownNodesError),
 }
 
 impl Error {
@@ -188,6 +210,7 @@ impl Error {
                 commit_kind(error)
             }
             Self::Transact(_) => ErrorKind::Rejected,
+            Self::Subscribe(error) => subscribe_kind(error),
             Self::Chain(error) => open_kind(error),
             Self::Log(error) => log_kind(error),
             Self::Close(ate_log::AppendError::Poisoned { .. }) => ErrorKind::Poisoned,
@@ -209,6 +232,14 @@ impl Error {
             Self::ChainName { .. } => ErrorKind::Limit,
             Self::Seal(error) => seal_kind(error),
             Self::ReadOnly => ErrorKind::Denied,
+            #[cfg(feature = "net")]
+            Self::Call(error) => error.kind(),
+            #[cfg(feature = "net")]
+            Self::Nodes(error) => nodes_kind(error),
+            #[cfg(feature = "net")]
+            Self::Net(error) => net_kind(error),
+            #[cfg(feature = "net")]
+            Self::Address(_) => ErrorKind::Limit,
             Self::Erase(ate_chain::EraseError::Read(error)) => chain_read_kind(error),
             Self::Erase(ate_chain::EraseError::Log(ate_log::AppendError::Poisoned { .. })) => {
                 ErrorKind::Poisoned
@@ -266,6 +297,14 @@ impl Error {
             (Self::Backup(ate_log::BackupError::Damaged { .. }), _) => {
                 "use another backup, or remove the named file and make this one again from the store"
             }
+            #[cfg(feature = "net")]
+            (Self::Nodes(_), ErrorKind::Denied | ErrorKind::Rejected) => {
+                "do not go on with that node before whoever runs it has explained it; `ate nodes` pins what was changed on purpose"
+            }
+            #[cfg(feature = "net")]
+            (Self::Nodes(_), ErrorKind::Damaged) => {
+                "mend the named line, or put the file back from a copy: without it every node is a first use again"
+            }
             (_, ErrorKind::Locked) => "wait for the other process to end, or open for reading",
             (_, ErrorKind::Poisoned | ErrorKind::Unknown) => {
                 "open the store again: what was acknowledged is there, the rest shows then"
@@ -292,6 +331,21 @@ fn read_kind(error: &ReadError) -> ErrorKind {
     }
 }
 
+fn subscribe_kind(error: &SubscribeError) -> ErrorKind {
+    use ate_chain::MarkError;
+    match error {
+        SubscribeError::Read(error) => read_kind(error),
+        SubscribeError::Running { .. } => ErrorKind::Conflict,
+        SubscribeError::Mark(MarkError::Write(ate_log::AppendError::DiskFull { .. })) => {
+            ErrorKind::Full
+        }
+        SubscribeError::Mark(MarkError::Write(
+            ate_log::AppendError::ReadOnly | ate_log::AppendError::Closed,
+        )) => ErrorKind::Denied,
+        _ => ErrorKind::Io,
+    }
+}
+
 fn chain_read_kind(error: &ate_chain::ReadError) -> ErrorKind {
     match error {
         ate_chain::ReadError::NotFound { .. } => ErrorKind::NotFound,
@@ -300,6 +354,11 @@ fn chain_read_kind(error: &ate_chain::ReadError) -> ErrorKind {
         }
         ate_chain::ReadError::NoKey { .. } => ErrorKind::Denied,
         ate_chain::ReadError::Log(ate_log::ReadError::Io { .. }) => ErrorKind::Io,
+        ate_chain::ReadError::Elsewhere { source, .. } => match source {
+            ate_chain::FetchError::Forged => ErrorKind::Damaged,
+            ate_chain::FetchError::NotKept { .. } => ErrorKind::Io,
+            _ => ErrorKind::Unreachable,
+        },
         _ => ErrorKind::Damaged,
     }
 }
@@ -376,6 +435,22 @@ fn log_kind(error: &ate_log::OpenError) -> ErrorKind {
     }
 }
 
+#[cfg(feature = "net")]
+fn nodes_kind(error: &crate::known_nodes::KnownNodesError) -> ErrorKind {
+    use crate::known_nodes::KnownNodesError;
+    match error {
+        KnownNodesError::Changed { .. } | KnownNodesError::NameChanged { .. } => ErrorKind::Denied,
+        KnownNodesError::RolledBack { .. } | KnownNodesError::Contradiction { .. } => {
+            ErrorKind::Rejected
+        }
+        KnownNodesError::Damaged { .. } => ErrorKind::Damaged,
+        KnownNodesError::Newer { .. } => ErrorKind::NewerSchema,
+        KnownNodesError::File { source, .. } if is_full(source) => ErrorKind::Full,
+        KnownNodesError::File { .. } => ErrorKind::Io,
+        _ => ErrorKind::Limit,
+    }
+}
+
 fn is_full(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded)
@@ -419,4 +494,24 @@ const fn backup_remedy(error: &ate_log::BackupError) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+#[cfg(feature = "net")]
+fn net_kind(error: &ate_net::NetError) -> ErrorKind {
+    use ate_net::{NetError, RefusalCode, TransportError};
+    match error {
+        NetError::Transport(TransportError::WrongNode { .. }) => ErrorKind::Denied,
+        NetError::Transport(TransportError::Unusable { .. }) => ErrorKind::Limit,
+        NetError::Transport(_) | NetError::TimedOut { .. } => ErrorKind::Unreachable,
+        NetError::Refused { code, .. } => match code {
+            RefusalCode::Absent => ErrorKind::NotFound,
+            RefusalCode::Denied => ErrorKind::Denied,
+            RefusalCode::Busy | RefusalCode::Leaving => ErrorKind::Unreachable,
+            RefusalCode::Version => ErrorKind::NewerSchema,
+            _ => ErrorKind::Rejected,
+        },
+        NetError::TooLarge { .. } => ErrorKind::Limit,
+        NetError::Store(_) => ErrorKind::Io,
+        _ => ErrorKind::Rejected,
+    }
 }

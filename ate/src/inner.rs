@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::chains::{Begun, Chains, Pressure};
 use crate::error::Error;
 use crate::maintenance::{Job, Maintenance, Next, Pacing, Work};
+use crate::replicas::Replicas;
 use crate::rest::Listed;
 use crate::upkeep::UpkeepState;
 
@@ -42,6 +43,14 @@ pub(crate) struct StoreInner {
     /// Held by whoever lets idle chains go.
     pub(crate) evicting: Mutex<()>,
     pub(crate) notes: Mutex<Vec<String>>,
+    pub(crate) replicas: Mutex<Replicas>,
+    #[cfg(feature = "net")]
+    pub(crate) net_options: crate::network::NetOptions,
+    #[cfg(feature = "net")]
+    pub(crate) net: Mutex<Option<Arc<crate::network::Net>>>,
+    /// Servers of this process, and of the peers of the nodes that serve this store.
+    #[cfg(feature = "net")]
+    pub(crate) board: ate_net::CallBoard,
     pub(crate) closed: Mutex<bool>,
 }
 
@@ -134,11 +143,11 @@ impl StoreInner {
         Ok(self.over(local, name))
     }
 
-    fn over(&self, local: Arc<Local>, name: &str) -> Chain {
+    pub(crate) fn over(&self, local: Arc<Local>, name: &str) -> Chain {
         Chain::over(local, name, &self.identity, self.clock.clone(), &self.cache)
     }
 
-    fn upgrade(&self, weak: &WeakChain, name: &str) -> Option<Chain> {
+    pub(crate) fn upgrade(&self, weak: &WeakChain, name: &str) -> Option<Chain> {
         weak.upgrade(name, &self.identity, &self.clock, &self.cache)
     }
 
@@ -181,7 +190,7 @@ impl StoreInner {
         }
     }
 
-    fn open_entry(&self, entry: &DirectoryEntry) -> Result<Chain, Error> {
+    pub(crate) fn open_entry(&self, entry: &DirectoryEntry) -> Result<Chain, Error> {
         self.chains.open(entry.chain, |weak| {
             match weak.and_then(|weak| self.upgrade(weak, &entry.name)) {
                 Some(chain) => Ok(chain),
@@ -204,7 +213,24 @@ impl StoreInner {
             chain = self.chain_at(entry, None, None);
             chain.local().load_proven()?;
         }
+        self.follow_if_replica(&chain)?;
         Ok(chain)
+    }
+
+    /// A replica of which the log may have nothing yet. It does not follow yet.
+    #[cfg(feature = "net")]
+    pub(crate) fn load_replica(&self, id: ChainId, name: &str) -> Result<Chain, Error> {
+        let entry = DirectoryEntry {
+            chain: id,
+            name: name.into(),
+            root: self.identity.id(),
+        };
+        let (rest, names) = self.rest(id).unzip();
+        let chain = self.chain_at(&entry, rest, names);
+        match chain.local().load() {
+            Ok(()) | Err(ate_chain::OpenError::NotFound { .. }) => Ok(chain),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A chain that is still to be loaded.
@@ -228,7 +254,7 @@ impl StoreInner {
     }
 
     /// Lets idle chains go if it is time: on the store's thread, or here if there is none or it falls behind.
-    fn make_room(self: &Arc<Self>) {
+    pub(crate) fn make_room(self: &Arc<Self>) {
         match self.chains.pressure() {
             Pressure::None => {}
             Pressure::Due if self.maintenance.call(self, Job::EvictIdle) => {}
@@ -274,7 +300,10 @@ impl StoreInner {
         *closed = true;
         self.maintenance.stop();
         self.chains.settle();
+        #[cfg(feature = "net")]
+        self.end_net();
         self.committer.close();
+        self.chains.end_subscriptions();
         if !self.log.writable() {
             return Ok(());
         }

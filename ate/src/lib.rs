@@ -31,16 +31,24 @@
 //! | feature | adds | default |
 //! |---|---|---|
 //! | `derive` | `#[derive(Record)]`, `#[derive(Shape)]` | yes |
+//! | `net` | chains at addresses, serving, subscriptions and typed calls | no |
 //! | `cli` | the executable `ate` | no |
 
 mod ambient;
 mod backup;
 mod builder;
+#[cfg(feature = "net")]
+pub mod calls;
 mod chains;
 mod error;
 mod inner;
 mod keystore;
+#[cfg(feature = "net")]
+mod known_nodes;
 mod maintenance;
+#[cfg(feature = "net")]
+mod network;
+mod replicas;
 mod rest;
 mod salvage;
 mod store;
@@ -49,13 +57,16 @@ mod upkeep;
 pub use ate_chain as chain;
 pub use ate_crypto as crypto;
 pub use ate_log as log;
+#[cfg(feature = "net")]
+pub use ate_net as net;
 pub use ate_view as view;
 
 pub use ate_chain::{ChainId, Depth, Pending, Position, Proved, RecordKey, Version};
 pub use ate_crypto::{Hash, Identity, KeyId, Seed, Who};
 pub use ate_view::{
-    Chain, CommitError, Dao, Document, Expect, Json, Key, NamedEntry, ReadError, Receipt, Record,
-    Shape, Transaction, View, Write,
+    AnyRecord, Chain, Change, CommitError, ConsumerInfo, Dao, Document, Expect, Json, Key,
+    NamedEntry, ReadError, Receipt, Record, Shape, SubscribeError, Subscription, Transaction, View,
+    Write,
 };
 pub use backup::{
     Backup, RepairedStore, RestoreStep, RestoredStore, Standing, backup, repair, restore,
@@ -63,16 +74,24 @@ pub use backup::{
 pub use builder::{CACHE_BYTES, IDLE_BYTES_MAX, OPEN_CHAINS_MAX, REPLAY_BYTES_MAX, StoreBuilder};
 pub use error::{Error, ErrorKind};
 pub use keystore::Keystore;
+#[cfg(feature = "net")]
+pub use known_nodes::{
+    CHECKPOINT_NOTE_BYTES_MAX, CHECKPOINTS_MAX, FirstUse, Kept, KeptCheckpoint, KnownNode,
+    KnownNodes, KnownNodesError, NAMES_MAX, NODE_NOTE_BYTES_MAX, NODES_MAX, NamePin,
+};
 pub use salvage::Missing;
 pub use store::{ChainInfo, Store, StoreInfo, Verified};
 pub use upkeep::{Upkeep, UpkeepCounts};
+
+#[cfg(feature = "net")]
+pub use network::{ReplicaInfo, ReplicaStatus, ServeOptions, Serving};
 
 /// The result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What most programs need.
 pub mod prelude {
-    pub use crate::{Chain, Dao, Key, Position, Receipt, Store, Transaction, View, Who};
+    pub use crate::{Chain, Change, Dao, Key, Position, Receipt, Store, Transaction, View, Who};
     pub use ate_view::{Record, Shape};
     pub use serde::{Deserialize, Serialize};
 }

@@ -85,6 +85,10 @@ impl StoreInner {
     }
 
     fn put_to_rest_now(&self, chain: &Chain) -> Result<u64, Error> {
+        if chain.local().is_replica() {
+            // What was shown to it may not be durable here, and a state at rest must not be ahead of the log.
+            self.log.sync()?;
+        }
         // Asked first: what is written meanwhile is replayed though the snapshot may have it.
         let replayed = chain.local().replay_bytes();
         let Some((state, names)) = chain.local().at_rest(|| chain.names_at_rest()) else {

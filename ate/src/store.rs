@@ -108,8 +108,38 @@ impl Store {
     ///
     /// # Cost
     /// What was written since the chain was last put to rest is replayed and proved on the calling thread.
+    ///
+    /// # At a node (feature `net`)
+    /// `ate://KEY@host:port/NAME` is the chain of that name with the own identity as its root, `…/ROOT/NAME` another's. It must exist there: nothing is created by a
+    /// typo, see [`Store::create_chain`]. The answer comes when all that the node has was verified here, the first time; later at once, whether or not the node can be
+    /// reached.
     pub fn chain(&self, name: &str) -> Pending<Result<Chain, Error>> {
+        #[cfg(feature = "net")]
+        if is_address(name) {
+            return self
+                .inner
+                .remote_chain(name, crate::network::Want::Existing);
+        }
         Pending::ready(self.inner.chain(name))
+    }
+
+    /// As [`Store::chain`], and makes a chain that is not there, also at a node: it is planned in memory, and its first commit founds it.
+    ///
+    /// # Errors
+    /// As [`Store::chain`].
+    pub fn create_chain(&self, name: &str) -> Pending<Result<Chain, Error>> {
+        #[cfg(feature = "net")]
+        if is_address(name) {
+            return self.inner.remote_chain(name, crate::network::Want::Create);
+        }
+        Pending::ready(self.inner.chain(name))
+    }
+
+    /// How a chain stands to the node that it follows; `None` if it follows none.
+    #[cfg(feature = "net")]
+    #[must_use]
+    pub fn replica_status(&self, chain: &Chain) -> Option<crate::network::ReplicaStatus> {
+        self.inner.replica_status(chain)
     }
 
     /// Opens a chain that exists, by name or id.
@@ -117,6 +147,12 @@ impl Store {
     /// # Errors
     /// [`Error::NoChain`]; as [`Store::chain`].
     pub fn existing_chain(&self, name: &str) -> Pending<Result<Chain, Error>> {
+        #[cfg(feature = "net")]
+        if is_address(name) {
+            return self
+                .inner
+                .remote_chain(name, crate::network::Want::Existing);
+        }
         Pending::ready(self.inner.existing_chain(name))
     }
 
@@ -268,6 +304,11 @@ impl Store {
     pub fn close(&self) -> Pending<Result<(), Error>> {
         Pending::ready(self.inner.close())
     }
+}
+
+#[cfg(feature = "net")]
+fn is_address(name: &str) -> bool {
+    name.starts_with("ate://")
 }
 
 /// Closes a store with its last handle. The thread of the store holds the store as well, but no handle.

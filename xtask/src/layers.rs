@@ -25,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("ate-derive", &[]),
     ("ate-chain", &["ate-crypto", "ate-log"]),
     ("ate-view", &["ate-crypto", "ate-chain", "ate-derive"]),
+    ("ate-net", &["ate-crypto", "ate-log", "ate-chain"]),
     (
         "ate",
         &[
@@ -33,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "ate-chain",
             "ate-derive",
             "ate-view",
+            "ate-net",
         ],
     ),
     (
@@ -65,7 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const RUNTIME: &str = "tokio";
 
 /// Crates whose default build may contain [`RUNTIME`].
-const WITH_RUNTIME: &[&str] = &["ate-benches"];
+const WITH_RUNTIME: &[&str] = &["ate-benches", "ate-net"];
 
 /// Folders of the only crates whose code outside of tests may use `std::fs`.
 const WITH_FILES: &[&str] = &["ate-log", "ate", "benches", "xtask"];
@@ -82,7 +84,7 @@ const SOCKETS: &[&str] = &[
 ];
 
 /// Folders of the only crates whose code outside of tests may use [`SOCKETS`].
-const WITH_SOCKETS: &[&str] = &[];
+const WITH_SOCKETS: &[&str] = &["ate-benches", "ate-net"];
 
 pub(crate) fn command() -> Result<Outcome> {
     let problems = check_repository()?;

@@ -117,7 +117,16 @@ impl World {
             Identity::from_seed(&Seed::from_bytes(seed))
         };
         let (root, ann, bob) = (identity(), identity(), identity());
-        let birth = Birth::plan("world", &root, &[0; 16], &Common::default(), &random, 0).unwrap();
+        let birth = Birth::plan(
+            "world",
+            &root,
+            None,
+            &[0; 16],
+            &Common::default(),
+            &random,
+            0,
+        )
+        .unwrap();
         Self {
             state: State::new(birth.chain),
             root,
@@ -133,6 +142,7 @@ impl World {
         let birth = Birth::plan(
             "world",
             &self.root,
+            None,
             &[0; 16],
             &Common::default(),
             &random,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ate_chain::{
-    Answered, Batch, Clock, Committer, ContentId, Contents, FetchError, FollowError, Local,
-    Pending, Position, ShownFrame, SubmitError, Upstream,
+    Answered, Batch, Clock, Committer, Contents, FetchError, FollowError, Local,
+    Pending, Position, ShownFrame, SubmitError, Upstream, Wanted,
 };
 use ate_crypto::{Identity, Seed, SeededRandom};
 use ate_log::{Log, MemLog};
@@ -57,11 +57,11 @@ impl Upstream for Node {
         self.wakes.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn fetch(&self, wanted: Vec<ContentId>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
+    fn fetch(&self, wanted: Vec<Wanted>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
         let chain = self.chain.lock().clone().expect("the node has the chain");
         let contents = wanted
             .into_iter()
-            .map(|content| chain.sealed_content(content));
+            .map(|wanted| chain.sealed_content(wanted.content));
         Pending::ready(Ok(contents.map(|content| content.expect("read")).collect()))
     }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use ate_chain::{ChainId, ContentId, Local};
 use ate_crypto::{Hash, KeyId};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{debug, info};
 
-use super::{Shared, blocking, code, follow, greet, left, submit};
+use super::{Shared, blocking, calls, code, follow, greet, left, submit};
 use crate::error::NetError;
 use crate::framed::{CONTROL_BYTES_MAX, FrameReader, FrameWriter, framed};
 use crate::host::{Act, Peer, Verdict};
@@ -18,6 +19,13 @@ use crate::wire::{Kind, RefusalCode, Reply, Request, decode, encode};
 pub(super) struct Visit {
     pub(super) shared: Arc<Shared>,
     pub(super) peer: Peer,
+    pub(super) connection: Arc<dyn Connection>,
+    /// Places for servers that it shows.
+    pub(super) servers: Semaphore,
+    /// Places for paths that it opens.
+    pub(super) paths: Arc<Semaphore>,
+    /// Places for paths to its servers.
+    pub(super) called: Arc<Semaphore>,
 }
 
 pub(super) async fn connection(shared: Arc<Shared>, connection: Arc<dyn Connection>) {
@@ -29,7 +37,15 @@ pub(super) async fn connection(shared: Arc<Shared>, connection: Arc<dyn Connecti
         }
     };
     info!(peer = %peer.who.id(), address = ?peer.address, "connected");
-    let visit = Arc::new(Visit { shared, peer });
+    let limits = &shared.parts.limits;
+    let visit = Arc::new(Visit {
+        peer,
+        connection: connection.clone(),
+        servers: Semaphore::new(limits.servers_max),
+        paths: Arc::new(Semaphore::new(limits.paths_max)),
+        called: Arc::new(Semaphore::new(limits.paths_max)),
+        shared,
+    });
     let mut streams = JoinSet::new();
     let (code, why) = loop {
         while streams.try_join_next().is_some() {}
@@ -123,6 +139,19 @@ impl Visit {
                 }
                 None => absent(writer).await,
             },
+            Request::Announcements { chain, service } => {
+                calls::announcements(self, chain, &service, writer).await
+            }
+            Request::Serve { announcement } => {
+                calls::serve(self, announcement, writer, reader).await
+            }
+            Request::Call { chain, service, to } => {
+                calls::call(self, (chain, service, to), writer, reader).await
+            }
+            Request::Called { .. } => {
+                let why = "a node calls servers, not the other way round";
+                writer.refuse(RefusalCode::Protocol, why).await
+            }
         }
     }
 
@@ -160,7 +189,7 @@ impl Visit {
     }
 
     /// The chain, if it is here and this peer may read it.
-    fn readable(&self, chain: ChainId) -> Result<Option<Arc<Local>>, NetError> {
+    pub(super) fn readable(&self, chain: ChainId) -> Result<Option<Arc<Local>>, NetError> {
         if self.judge(Act::Read { chain }) != Verdict::Admit {
             return Ok(None);
         }
@@ -178,10 +207,11 @@ impl Visit {
                 .refuse(RefusalCode::Busy, "too many contents at once")
                 .await;
         }
+        let mut contents = local.sealed_contents();
         for &(seq, event) in wanted {
             let content = ContentId { seq, event };
             let mut payload = vec![0];
-            if let Some(sealed) = blocking(|| local.sealed_content(content))? {
+            if let Some(sealed) = blocking(|| contents.read(content))? {
                 payload[0] = 1;
                 payload.extend_from_slice(&sealed);
             }

@@ -142,9 +142,24 @@ fn order(
             });
         }
     }
-    let local = match known {
-        Some(local) => local,
-        None => host.begin(chain).map_err(NetError::Store)?,
+    let local = match (known, batch.genesis()) {
+        (Some(local), _) => local,
+        // A name is one chain's at this node, for each root.
+        (None, Some(genesis))
+            if host
+                .find(&genesis.name, Some(genesis.root.id()))
+                .map_err(NetError::Store)?
+                .is_some() =>
+        {
+            let why = "a chain of this name and root is here already".to_owned();
+            let refusals = std::iter::repeat_n(Reject::Elsewhere { why }, batch.ids().len());
+            let refusals = refusals.map(|reason| Pending::ready(Err(reason.into())));
+            return Ok((None, refusals.collect()));
+        }
+        (None, genesis) => {
+            let name = genesis.map_or("", |genesis| &genesis.name);
+            host.begin(chain, name).map_err(NetError::Store)?
+        }
     };
     let answers = local.submit_signed(batch);
     Ok((Some(local), answers))

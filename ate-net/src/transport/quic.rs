@@ -115,6 +115,10 @@ impl Transport for QuicTransport {
             Err(last)
         })
     }
+
+    fn ended(&self) -> Task<'_, ()> {
+        self.wait_idle()
+    }
 }
 
 /// Answers over QUIC, until it is closed or dropped.
@@ -153,8 +157,8 @@ impl QuicListener {
         let queue = Arc::new(Queue::new(limits.connections_max));
         let door = Arc::new(Door {
             queue: Arc::clone(&queue),
-            half_open: Arc::new(Semaphore::new(limits.half_open_max)),
-            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            half_open: places(limits.half_open_max),
+            connections: places(limits.connections_max),
             limits: limits.clone(),
         });
         let accepting = tokio::spawn(accept(endpoint.clone(), door));
@@ -199,6 +203,10 @@ impl Listener for QuicListener {
     fn close(&self) {
         drop(self.queue.close());
     }
+
+    fn ended(&self) -> Task<'_, ()> {
+        self.wait_idle()
+    }
 }
 
 impl Drop for QuicListener {
@@ -218,6 +226,11 @@ struct Door {
     limits: QuicLimits,
 }
 
+/// So many permits, or as many as there can be.
+fn places(count: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)))
+}
+
 async fn accept(endpoint: quinn::Endpoint, door: Arc<Door>) {
     while let Some(incoming) = endpoint.accept().await {
         door.open(incoming);
@@ -231,7 +244,8 @@ impl Door {
             incoming.refuse();
             return;
         }
-        let half_open = self.limits.half_open_max - self.half_open.available_permits();
+        let most = self.limits.half_open_max.min(Semaphore::MAX_PERMITS);
+        let half_open = most - self.half_open.available_permits();
         let must_retry = match self.limits.retry {
             Retry::Always => true,
             Retry::Above(count) => half_open >= count,

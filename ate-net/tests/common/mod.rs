@@ -1,5 +1,9 @@
 //! A node and clients over stores in memory.
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    unreachable_pub,
+    dead_code,
+    reason = "each test program uses a part of it"
+)]
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -66,7 +70,7 @@ impl Host for Chains {
         Ok(open.get(&chain).filter(|local| local.is_born()).cloned())
     }
 
-    fn begin(&self, chain: ChainId) -> Result<Arc<Local>, String> {
+    fn begin(&self, chain: ChainId, _: &str) -> Result<Arc<Local>, String> {
         let make = || Local::at(&self.committer, chain, None);
         Ok(self.open.lock().entry(chain).or_insert_with(make).clone())
     }

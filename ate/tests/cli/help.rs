@@ -34,8 +34,10 @@ fn help_version_and_completions_go_to_standard_output() {
         "import",
         "export",
         "log",
+        "watch",
         "verify",
         "identity",
+        "nodes",
         "info",
         "completions",
     ] {

@@ -6,6 +6,12 @@ use std::time::Duration;
 use ate::chain::Version;
 use clap::{Args, Parser, Subcommand};
 
+use crate::logging::LogOptions;
+
+mod network;
+
+pub(crate) use network::{Remote, Replicate, Serve, Status};
+
 /// Events of an import's commit: below the format's limit by enough for definitions of types.
 const PER_COMMIT_DEFAULT: u32 = 1000;
 
@@ -22,6 +28,7 @@ Start here:
   ate put universe greeting '{\"hi\": 1}'     write a document; makes the store and the chain
   ate get universe greeting                 read it back
   ate verify                                prove every signature, hash and root again
+  ate serve                                 let other machines keep and follow chains here; prints an address for their --url
 
 Standard output carries data only; messages go to standard error.
 Exit codes: 0 done, 1 failed or not found, 2 usage, 3 damage found, 4 rejected or conflict, 5 unknown outcome,
@@ -52,6 +59,10 @@ pub(crate) struct Global {
     /// Read the passphrase of the identity from the first line of a file (else from ATE_PASSPHRASE, else it is asked for)
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -134,6 +145,18 @@ Examples:
   ate log universe --follow         and what is written from now on
   ate log universe --json           with the bytes of each part")]
     Log(Log),
+    /// Show the changes of a chain as they are made
+    #[command(after_help = "\
+Examples:
+  ate watch universe                              from now on, until Ctrl-C
+  ate watch universe --prefix settings/ --from 0  all there ever were of these names, and what follows
+  ate watch universe --json --count 1             wait for one change
+  ate watch shop --type order --as mailer         go on where the last `--as mailer` ended
+
+Every change comes once, in order, as the record was then; what was erased or dropped since says so. With --as the place is kept
+in this store: a change that was not printed to the end comes again. Only the process that writes the store can keep it, so no
+other may run meanwhile; the first time it begins with what is new, or at --from.")]
+    Watch(Watch),
     /// Prove chains again from their first commit
     #[command(after_help = "\
 Examples:
@@ -204,6 +227,28 @@ Examples:
   ate --dir ./new identity import - < words.txt
   ate identity passphrase set")]
     Identity(IdentityArgs),
+    /// Show, vouch for or forget the nodes that this store has met
+    #[command(after_help = "\
+Examples:
+  ate nodes ls                                  whom this store knows, and since when
+  ate nodes ls --names                          and which chain each of their names stands for
+  ate nodes pin ate://NODE@db.example.org:4433 --note 'told by phone'
+  ate nodes pin 'ate://NODE@db.example.org/ROOT/shop?id=CHAIN'
+  ate nodes forget db.example.org:4433
+  ate nodes forget ate://db.example.org/shop    what that name stands for, and nothing else
+
+The first key that answers at an address without a key is trusted and kept in the file `known-nodes` of the store; another key
+there later is an error. `pin` says which key is right, in place of what was known; `forget` makes the next meeting a first one.")]
+    Nodes(NodesArgs),
+    /// Host chains for others: they write and read with --url, and this store can read nothing of it
+    #[command(after_help = network::SERVE_HELP)]
+    Serve(Serve),
+    /// Keep copies of a node's chains here, up to date
+    #[command(after_help = network::REPLICATE_HELP)]
+    Replicate(Replicate),
+    /// Show how the chains here stand to the nodes that they follow
+    #[command(after_help = network::STATUS_HELP)]
+    Status(Status),
     /// Show paths, identity, chains, disk use and limits
     #[command(after_help = "\
 Example:
@@ -327,6 +372,45 @@ pub(crate) struct Log {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Chain to watch
+    pub(crate) chain: String,
+    /// Only records whose names begin like this
+    #[arg(long, value_name = "PREFIX", conflicts_with = "record")]
+    pub(crate) prefix: Option<String>,
+    /// Only this record: its name or its key
+    #[arg(long, value_name = "KEY")]
+    pub(crate) record: Option<String>,
+    /// Only records of the type of this name; documents are `json`
+    #[arg(long = "type", value_name = "NAME")]
+    pub(crate) type_name: Option<String>,
+    /// Begin behind this position; 0 is the beginning
+    #[arg(long, value_name = "POSITION|now", default_value = "now", value_parser = begin)]
+    pub(crate) from: Begin,
+    /// Remember under this name what was printed, and go on there
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) consumer: Option<String>,
+    /// End after so many changes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
+/// Where a watch begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Begin {
+    Now,
+    At(u64),
+}
+
+fn begin(text: &str) -> Result<Begin, String> {
+    if text == "now" {
+        return Ok(Begin::Now);
+    }
+    let position = text.parse().map_err(|_| "a position or `now`");
+    Ok(Begin::At(position?))
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Compact {
     /// Chain to compact; all chains by default
     pub(crate) chain: Option<String>,
@@ -447,6 +531,35 @@ pub(crate) enum PassphraseCommand {
     },
     /// Store the identity without a passphrase again
     Clear,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodesArgs {
+    #[command(subcommand)]
+    pub(crate) command: NodesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodesCommand {
+    /// List the nodes that are known, with their keys
+    Ls {
+        /// List also which chain each name stands for
+        #[arg(long)]
+        names: bool,
+    },
+    /// Forget the key of a place, or, with the address of a chain, what its name stands for
+    Forget {
+        /// host:port, ate://host:port, or ate://host:port/[ROOT/]CHAIN
+        address: String,
+    },
+    /// Vouch for the key of a node and, with the address of a chain, for the chain of that name
+    Pin {
+        /// ate://NODE@host:port, or ate://NODE@host:port/[ROOT/]CHAIN?id=ID
+        address: String,
+        /// Why it is trusted, for those who look later
+        #[arg(long, value_name = "TEXT", default_value = "pinned")]
+        note: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -233,6 +233,7 @@ impl From<ate::Error> for Failure {
                 | ate::Error::IdentityExists { .. }
                 | ate::Error::Occupied { .. }
                 | ate::Error::Backup(_)
+                | ate::Error::Nodes(_)
         );
         let code = match error.kind() {
             ErrorKind::Damaged => Code::Damaged,
@@ -260,11 +261,15 @@ impl From<ate::Error> for Failure {
             causes: messages,
             damage: damage.map(Box::new),
             places: Vec::new(),
-            next: (error.kind() == ErrorKind::Damaged)
-                .then_some(MEND)
-                .or_else(|| error.remedy())
-                .or_else(|| remedy(error.kind()))
-                .map(Into::into),
+            next: match &error {
+                // It names the file or the command for this very node.
+                ate::Error::Nodes(error) => Some(error.remedy()),
+                _ => (error.kind() == ErrorKind::Damaged)
+                    .then_some(MEND)
+                    .or_else(|| error.remedy())
+                    .or_else(|| remedy(error.kind()))
+                    .map(Into::into),
+            },
         }
     }
 }

@@ -190,7 +190,7 @@ fn is_sealed(place: &Place, keystore: &Keystore) -> Result<bool, Failure> {
 }
 
 /// The seed, with the passphrase from wherever it comes.
-fn seed(place: &Place, keystore: &Keystore) -> Result<Seed, Failure> {
+pub(crate) fn seed(place: &Place, keystore: &Keystore) -> Result<Seed, Failure> {
     let passphrase = if is_sealed(place, keystore)? {
         Some(place.unsealing()?)
     } else {

@@ -17,18 +17,27 @@ mod info;
 mod interrupt;
 mod lines;
 mod log;
+mod logging;
+mod nodes;
 mod output;
 mod passphrase;
 mod progress;
+mod remote;
 mod repair;
+mod replicate;
 mod salvage;
+mod serve;
+mod status;
 mod store;
 mod upkeep;
 mod verify;
+mod waiting;
+mod watch;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use tracing_subscriber::filter::LevelFilter;
 
 use args::{Cli, Command};
 use failure::{Code, Failure};
@@ -61,6 +70,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
+    let level = match cli.command {
+        Some(Command::Serve(_)) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    };
+    logging::start(&cli.global.log, level)?;
     let mut out = Output::new(cli.global.json);
     let place = Place::new(&cli.global);
     let result = match cli.command {
@@ -75,6 +89,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Import(args)) => import::run(&place, &args, &mut out),
         Some(Command::Export(args)) => export::run(&place, &args, &mut out),
         Some(Command::Log(args)) => log::run(&place, &args, &mut out),
+        Some(Command::Watch(args)) => watch::run(&place, &args, &mut out),
         Some(Command::Verify(args)) => verify::run(&place, &args, &mut out),
         Some(Command::Compact(args)) => upkeep::compact(&place, &args, &mut out),
         Some(Command::Scrub(args)) => upkeep::scrub(&place, &args, &mut out),
@@ -82,6 +97,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Repair(args)) => repair::run(&place, &args, &mut out),
         Some(Command::Restore(args)) => backup::restore(&place, &args, &mut out),
         Some(Command::Identity(args)) => identity::run(&place, args.command, &mut out),
+        Some(Command::Nodes(args)) => nodes::run(&place, args.command, &mut out),
+        Some(Command::Serve(args)) => serve::run(&place, &args, &mut out),
+        Some(Command::Replicate(args)) => replicate::run(&place, &args, &mut out),
+        Some(Command::Status(args)) => status::run(&place, &args, &mut out),
         Some(Command::Info) => info::run(&place, &mut out),
         Some(Command::Completions(args)) => {
             let mut script = Vec::new();
