@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ate_chain::{Committed, Pending, Readers, Source, WritePolicy};
-use ate_crypto::Who;
+use ate_crypto::{Hash, Who};
 
 use crate::commit::Submitted;
 use crate::error::CommitError;
@@ -85,6 +85,19 @@ impl<T: Send + 'static> Write<T> {
             let finish = complete(&self.session, content, again).await?;
             Submitted::start(transaction).await.map(finish)
         })))
+    }
+
+    /// As [`Transaction::stage`]: waits only until the write is durable in this store. The answer is the commit's id.
+    ///
+    /// # Errors
+    /// In the answer: [`CommitError`].
+    #[must_use = "the write is on its way, but whether it is durable is in here"]
+    pub fn stage(self) -> Pending<Result<Hash, CommitError>> {
+        let transaction = Transaction::new(self.session);
+        match (self.stage)(&transaction, self.access) {
+            Ok(_) => Submitted::stage(transaction),
+            Err(error) => Pending::ready(Err(error)),
+        }
     }
 
     /// Writes, on the calling thread if nobody else does, and blocks until it is durable.
