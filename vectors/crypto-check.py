@@ -18,6 +18,7 @@ import sys
 from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa, mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 HERE = pathlib.Path(__file__).parent
 SUITE = b"\x01"
@@ -99,6 +100,13 @@ class Identity:
     def message(self, purpose, content):
         return b"ATE-sig-v1" + SUITE + bytes([purpose]) + self.id + sha256(content)
 
+    def node_key(self):
+        """The prefix of docs/format.md must be what a library writes."""
+        public = mldsa.MLDSA65PrivateKey.from_seed_bytes(self.key("net/ml-dsa-65")).public_key()
+        der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        assert der == bytes.fromhex("308207b2300b0609608648016503040312038207a100") + public.public_bytes_raw()
+        return der
+
     def sign(self, purpose, content):
         message = self.message(purpose, content)
         return self.ed.sign(message) + self.pq.sign(message)
@@ -145,6 +153,7 @@ def identity(old):
         "who": who.who_text(),
         "note_keys_sha256": sha256(who.note_keys).hex(),
         "store_key": who.key("store").hex(),
+        "node_id": sha256(tag("ATE-node-v1") + who.node_key()).hex(),
         "content": content.hex(),
         "signature": signature.hex(),
         "note_origin": origin,

@@ -39,7 +39,8 @@ impl Local {
                 state.commits[from as usize],
                 state.commits[end as usize - 1],
             );
-            let bytes = (first.file == last.file).then(|| u64::from(last.frame - first.frame));
+            let bytes = (first.file == last.file)
+                .then(|| u64::from(last.frame.saturating_sub(first.frame)));
             (first, bytes.map_or(0, |bytes| bytes / (end - from)))
         });
         if end - from < SCAN_COMMITS_MIN || gap > SCAN_GAP_BYTES_MAX {

@@ -16,8 +16,9 @@
 //! 2. **No fall-back.** An unknown [`Suite`] id is an error wherever it is read.
 //! 3. **One meaning for each byte string.** Every hash, key and message has its own tag, and variable parts are framed.
 //! 4. **Associated data is the place.** A sealed part opens only in its chain, author, salt, event, part and head; a wrap only
-//!    for its chain, scope, epoch and recipient; a page only in its file, context and position.
-//! 5. **A nonce is never repeated under a key**: keys are fresh for every salt, wrap, link and file; the nonce is the place.
+//!    for its chain, scope, epoch and recipient; a page only in its file, context and position; a message of a call only in its
+//!    session, direction, call and number.
+//! 5. **A nonce is never repeated under a key**: keys are fresh for every salt, wrap, link, file and call session; the nonce is the place.
 //! 6. **Failures are silent about their cause.** [`BadSignature`], [`OpenError`] and [`BadProof`] carry nothing.
 //! 7. **Secrets leave only through `expose`, `expose_pkcs8`, `to_words` and `keystore::lock`.** They have no `Debug`, `Clone` or serialised
 //!    form, are wiped on drop and compared in constant time. ([`Identity`] can be cloned: a handle, not a copy.)
@@ -76,6 +77,7 @@
 //! None for users. The private `__reproducible` is the simulator's.
 
 mod aead;
+mod call;
 mod error;
 mod hash;
 mod identity;
@@ -99,6 +101,10 @@ mod who;
 mod wrap;
 mod xwing;
 
+pub use call::{
+    CALL_CT_BYTES, CALL_PUBLIC_BYTES, CALL_SEAL_OVERHEAD, CallKey, CallKeys, CallPlace, CallPublic,
+    CallReceiver, CallSecret,
+};
 pub use error::{
     BadProof, BadSignature, KeyError, KeystoreError, NoteError, OpenError, TextError, UnknownSuite,
     WordsError,

@@ -30,7 +30,7 @@ pub enum Purpose {
     Batch = 1,
     /// That this identity speaks on one network connection: the content begins with the connection's binding.
     Channel = 2,
-    /// A call to a service.
+    /// That this identity serves calls, or opens a session of calls.
     Call = 3,
 }
 

@@ -45,6 +45,8 @@ fn identities_signatures_and_notes() -> Outcome {
     assert_eq!(identity.who().to_string(), file.text("who"));
     assert_eq!(file.text("who").parse::<Who>()?, *identity.who());
     assert_eq!(*identity.store_key().expose(), file.array("store_key")?);
+    let node = ate_crypto::tagged("ATE-node-v1", &[identity.node_key().public_bytes()]);
+    assert_eq!(node.0, file.array("node_id")?);
     let note_keys = identity.note_keys().public_bytes();
     assert_eq!(
         sha256(&[&note_keys]).to_string(),

@@ -4,6 +4,7 @@
 //! Above `ate-crypto`, `ate-log` and `ate-chain`; below `ate`. Sockets and tokio live here and nowhere below.
 
 mod address;
+pub mod calls;
 mod client;
 pub mod conformance;
 mod error;

@@ -18,6 +18,7 @@ mod memory;
 mod pipe;
 mod queue;
 mod quic;
+mod signal;
 mod sim;
 
 pub use memory::{MemoryListener, MemoryNetwork, MemoryTransport};
@@ -54,7 +55,11 @@ impl fmt::Display for Endpoint {
 /// Duties, which [`conformance`](crate::conformance) checks: a connection stands only after the other side has proven the key of the endpoint; streams are reliable,
 /// ordered and independent of each other; a reader that does not read slows its own stream's writer down and nothing else; memory for a stream is bounded.
 pub trait Transport: Send + Sync + 'static {
-    /// Connects. No bytes of the caller are sent before the other side is authenticated.
+    /// Connects. No bytes of the caller are sent before the other side is authenticated. Dropped before it is done, nothing stays behind on this side; the other one may have
+    /// seen a connection that ends at once.
+    ///
+    /// # Errors
+    /// [`Unreachable`](TransportError::Unreachable), [`WrongNode`](TransportError::WrongNode) or [`Unusable`](TransportError::Unusable).
     fn connect<'a>(
         &'a self,
         to: &'a Endpoint,
@@ -110,7 +115,7 @@ pub trait Listener: Send + Sync + 'static {
 
 /// A connection to one peer. It lives while it, or one of its streams, is held; then it is closed with code 0.
 pub trait Connection: Send + Sync + 'static {
-    /// Opens a stream in both directions. The peer learns of it with the first bytes, or with those of a stream that was opened later.
+    /// Opens a stream in both directions, waiting while the peer allows no further one. Cancel-safe. The peer learns of it with the first bytes, or with those of a stream that was opened later.
     fn open(&self) -> Task<'_, Result<Stream, TransportError>>;
 
     /// The next stream that the peer opened. Cancel-safe.

@@ -61,7 +61,7 @@ impl Chain {
     /// chain.add(Account { owner: "anna".into() }).wait()?;
     /// match feed.next().wait()? {                                  // or `.await?`, with any runtime
     ///     Some(Change::Put(account)) => assert_eq!(account.owner, "anna"),
-    ///     other => panic!("{other:?}"),
+    ///     _ => panic!("there is one change, and it is that"),
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

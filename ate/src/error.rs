@@ -182,6 +182,10 @@ pub enum Error {
     /// The store was opened for reading.
     #[error("the store is open for reading only")]
     ReadOnly,
+    /// A call has no answer.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Call(crate::calls::CallError<ate_view::BoxError>),
     /// A node was not reached, did not answer, or said no.
     #[cfg(feature = "net")]
     #[error(transparent)]
@@ -228,6 +232,8 @@ impl Error {
             Self::ChainName { .. } => ErrorKind::Limit,
             Self::Seal(error) => seal_kind(error),
             Self::ReadOnly => ErrorKind::Denied,
+            #[cfg(feature = "net")]
+            Self::Call(error) => error.kind(),
             #[cfg(feature = "net")]
             Self::Nodes(error) => nodes_kind(error),
             #[cfg(feature = "net")]

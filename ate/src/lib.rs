@@ -31,11 +31,14 @@
 //! | feature | adds | default |
 //! |---|---|---|
 //! | `derive` | `#[derive(Record)]`, `#[derive(Shape)]` | yes |
+//! | `net` | chains at addresses, serving, subscriptions and typed calls | no |
 //! | `cli` | the executable `ate` | no |
 
 mod ambient;
 mod backup;
 mod builder;
+#[cfg(feature = "net")]
+pub mod calls;
 mod chains;
 mod error;
 mod inner;

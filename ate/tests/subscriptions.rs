@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use ate::log::{FullSpeed, LogOptions, MemStorage};
 use ate::prelude::*;
 use ate::{AnyRecord, Identity, Json, RecordKey, Seed, Subscription, Version};
 
@@ -372,5 +373,59 @@ fn a_poll_passes_over_what_concerns_nobody_in_pieces() -> Outcome {
             }
         }
     }
+    Ok(())
+}
+
+#[test]
+fn chains_that_share_sealed_files_and_erasures_are_told_apart() -> Outcome {
+    const EACH: u64 = 300;
+    let storage = Arc::new(MemStorage::new());
+    let options = LogOptions {
+        segment_bytes_min: 64 << 10,
+        segment_bytes_max: 64 << 10,
+        ..LogOptions::default()
+    };
+    let open = || {
+        Store::builder("nowhere")
+            .storage(storage.clone())
+            .identity(Identity::from_seed(&Seed::from_bytes([3; 32])))
+            .log_options(options)
+            .without_maintenance()
+            .open()
+            .wait()
+    };
+    let store = open()?;
+    let chains = [store.chain("one").wait()?, store.chain("two").wait()?];
+    for count in 0..EACH {
+        for (chain, add) in chains.iter().zip([0, 1000]) {
+            chain.add(Count { count: count + add }).wait()?;
+        }
+    }
+    assert!(store.seal(&mut FullSpeed)? > 0, "files were sealed");
+    chains[0].put("a", note("gone")).wait()?;
+    chains[0].erase::<Note>("a").wait()?;
+    let all = |chain: &Chain| -> Result<Vec<u64>, ate::Error> {
+        let mut feed = chain.subscribe::<Count>().from(Position(0));
+        let mut all = Vec::new();
+        while let Some(change) = feed.try_next()? {
+            if let Change::Put(dao) = change {
+                all.push(dao.count);
+            }
+        }
+        Ok(all)
+    };
+    for chain in &chains {
+        assert_eq!(all(chain)?.len(), EACH as usize);
+    }
+    drop(chains);
+    store.close().wait()?;
+    drop(store);
+    let store = open()?;
+    assert!(all(&store.chain("one").wait()?)?.into_iter().eq(0..EACH));
+    let two = store.chain("two").wait()?;
+    assert!(all(&two)?.into_iter().eq(1000..1000 + EACH));
+    let one = store.chain("one").wait()?;
+    let mut notes = one.subscribe::<Note>().from(Position(0));
+    assert_eq!(rest(&mut notes)?, ["erased", "erased"]);
     Ok(())
 }

@@ -47,6 +47,10 @@ fn the_identity_of_a_fixed_seed_never_changes() {
         text("store_key"),
         Hash(*identity.store_key().expose()).to_string()
     );
+    assert_eq!(
+        text("node_id"),
+        tagged("ATE-node-v1", &[identity.node_key().public_bytes()]).to_string()
+    );
 }
 
 #[test]

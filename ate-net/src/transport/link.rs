@@ -5,10 +5,11 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pipe::{Opening, Pipe, Receiver, Sender};
 use super::queue::Queue;
+use super::signal::Signal;
 use super::{Connection, Stream, Task, TransportError, short};
 
 /// Bytes of a stream that may be on the way or unread.
@@ -92,7 +93,7 @@ pub(super) struct Link {
 struct End {
     /// Where the *other* side is, as this side sees it.
     peer: Option<IpAddr>,
-    ended: watch::Sender<Option<TransportError>>,
+    ended: Signal<Option<TransportError>>,
     streams: Queue<Stream>,
     permits: Arc<Semaphore>,
     hold: Mutex<Weak<Hold>>,
@@ -119,7 +120,7 @@ impl Link {
     ) -> (LinkConnection, LinkConnection) {
         let end = |peer| End {
             peer,
-            ended: watch::Sender::new(None),
+            ended: Signal::new(None),
             streams: Queue::new(STREAMS_MAX),
             permits: Arc::new(Semaphore::new(STREAMS_MAX)),
             hold: Mutex::new(Weak::new()),
@@ -148,16 +149,12 @@ impl Link {
 
     /// Why the connection has ended for `side`, if it has.
     pub(super) fn ended(&self, side: Side) -> Option<TransportError> {
-        self.end_of(side).ended.borrow().clone()
+        self.end_of(side).ended.lock().clone()
     }
 
     /// Waits until it has.
     pub(super) async fn until_ended(&self, side: Side) -> TransportError {
-        let mut ended = self.end_of(side).ended.subscribe();
-        match ended.wait_for(Option::is_some).await {
-            Ok(error) => error.clone().unwrap_or(TransportError::Closed),
-            Err(_) => TransportError::Closed,
-        }
+        self.end_of(side).ended.until(Option::clone).await
     }
 
     /// Sends a frame from `from`, unless the connection has ended there.
@@ -205,7 +202,7 @@ impl Link {
     /// Ends the connection for one side alone: the other learns nothing.
     pub(super) fn end(&self, side: Side, error: TransportError) {
         let end = self.end_of(side);
-        let first = end.ended.send_if_modified(|ended| {
+        let first = end.ended.change(|ended| {
             let first = ended.is_none();
             if first {
                 *ended = Some(error);

@@ -213,8 +213,8 @@ impl QuicListener {
         let queue = Arc::new(Queue::new(limits.connections_max));
         let door = Arc::new(Door {
             queue: Arc::clone(&queue),
-            half_open: Arc::new(Semaphore::new(limits.half_open_max)),
-            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            half_open: places(limits.half_open_max),
+            connections: places(limits.connections_max),
             limits: limits.clone(),
             gate: OnceLock::new(),
         });
@@ -295,6 +295,11 @@ struct Door {
     gate: OnceLock<Arc<Gate>>,
 }
 
+/// So many permits, or as many as there can be.
+fn places(count: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)))
+}
+
 async fn accept(endpoint: quinn::Endpoint, door: Arc<Door>) {
     while let Some(incoming) = endpoint.accept().await {
         door.open(incoming);
@@ -308,7 +313,8 @@ impl Door {
             incoming.refuse();
             return;
         }
-        let half_open = self.limits.half_open_max - self.half_open.available_permits();
+        let most = self.limits.half_open_max.min(Semaphore::MAX_PERMITS);
+        let half_open = most - self.half_open.available_permits();
         let must_retry = match self.limits.retry {
             Retry::Always => true,
             Retry::Above(count) => half_open >= count,

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::link::{Link, LinkConnection};
 use super::queue::Queue;
+use super::signal::Signal;
 use super::{Connection, Endpoint, Listener, Task, Transport, TransportError};
 use crate::node_id::NodeId;
 
@@ -96,7 +96,7 @@ struct Inner {
     conditions: Mutex<SimConditions>,
     state: Mutex<State>,
     /// Pairs between which nothing passes, each in order.
-    cuts: watch::Sender<BTreeSet<(String, String)>>,
+    cuts: Signal<BTreeSet<(String, String)>>,
     alter: Mutex<Option<Alter>>,
 }
 
@@ -131,7 +131,7 @@ impl SimNetwork {
             chance: Chance::new(seed),
             conditions: Mutex::new(conditions),
             state: Mutex::default(),
-            cuts: watch::Sender::new(BTreeSet::new()),
+            cuts: Signal::new(BTreeSet::new()),
             alter: Mutex::new(None),
         }))
     }
@@ -183,21 +183,21 @@ impl SimNetwork {
 
     /// Nothing passes between two hosts any more. What is sent waits; connections break when it lasts for longer than `idle`.
     pub fn partition(&self, one: &str, other: &str) {
-        self.0.cuts.send_modify(|cuts| {
-            cuts.insert(pair(one, other));
-        });
+        self.0.cuts.change(|cuts| cuts.insert(pair(one, other)));
     }
 
     /// Lets everything pass between two hosts again.
     pub fn heal(&self, one: &str, other: &str) {
-        self.0.cuts.send_modify(|cuts| {
-            cuts.remove(&pair(one, other));
-        });
+        self.0.cuts.change(|cuts| cuts.remove(&pair(one, other)));
     }
 
     /// Lets everything pass between all hosts again.
     pub fn heal_all(&self) {
-        self.0.cuts.send_modify(BTreeSet::clear);
+        self.0.cuts.change(|cuts| {
+            let any = !cuts.is_empty();
+            cuts.clear();
+            any
+        });
     }
 
     /// Breaks all connections between two hosts, for both at once. What is under way is lost.
@@ -271,10 +271,6 @@ impl Inner {
         self.conditions.lock().clone()
     }
 
-    fn is_cut(&self, one: &str, other: &str) -> bool {
-        self.cuts.borrow().contains(&pair(one, other))
-    }
-
     /// One way, with its losses; `None`: they last for longer than anybody waits.
     fn delay(&self, conditions: &SimConditions) -> Option<Duration> {
         let between = (conditions.latency_min, conditions.latency_max);
@@ -292,14 +288,14 @@ impl Inner {
 
     /// Waits for one way between two hosts, for ever if it never gets through.
     async fn way(&self, from: &str, to: &str) {
-        let mut cuts = self.cuts.subscribe();
         match self.delay(&self.conditions()) {
             Some(delay) => sleep(delay).await,
             None => std::future::pending().await,
         }
         let pair = pair(from, to);
-        // The sender is in this struct.
-        let _ = cuts.wait_for(|cuts| !cuts.contains(&pair)).await;
+        self.cuts
+            .until(|cuts| (!cuts.contains(&pair)).then_some(()))
+            .await;
     }
 
     fn alter(&self, from: &str, to: &str, bytes: Bytes) -> Bytes {

@@ -14,6 +14,8 @@ use crate::transport::link::{Carrier, Frame, Link, Side};
 
 /// Bytes that a frame costs beside its content.
 const OVERHEAD_BYTES: u64 = 40;
+/// Pipes of which the latest arrival is remembered, before those that are over are forgotten.
+const REMEMBERED_MAX: usize = 1024;
 /// What a side hears when nothing came for too long.
 pub(super) const SILENCE: &str = "nothing came for too long";
 
@@ -81,6 +83,9 @@ impl Wire {
         let Some(pipe) = frame.pipe() else {
             return Some(arrives);
         };
+        if state.latest.len() >= REMEMBERED_MAX {
+            state.latest.retain(|_, at| *at > now);
+        }
         let key = (to == Side::Listener, pipe);
         let latest = state.latest.entry(key).or_insert(arrives);
         *latest = arrives.max(*latest);
@@ -107,14 +112,14 @@ impl Wire {
 
     /// Brings everything, until the connection has ended on both sides.
     pub(super) async fn run(self: Arc<Self>, link: Arc<Link>) {
-        let mut cuts = self.network.cuts.subscribe();
+        let pair = super::pair(&self.hosts[0], &self.hosts[1]);
         let mut cut_since = None;
         let mut resumes = Instant::now();
         loop {
-            cuts.mark_unchanged();
             let conditions = self.network.conditions();
             let now = Instant::now();
-            if self.network.is_cut(&self.hosts[0], &self.hosts[1]) {
+            let is_cut = self.network.cuts.lock().contains(&pair);
+            if is_cut {
                 cut_since.get_or_insert(now);
             } else if cut_since.take().is_some() {
                 resumes = now + conditions.retransmit;
@@ -136,7 +141,9 @@ impl Wire {
             tokio::select! {
                 biased;
                 () = ended => return,
-                _ = cuts.changed() => {}
+                () = self.network.cuts.until(|cuts| {
+                    (cuts.contains(&pair) != is_cut).then_some(())
+                }) => {}
                 () = self.changed.notified() => {}
                 () = until(next) => {
                     if cut_since.is_some() {

@@ -9,7 +9,9 @@ use ate_log::Log;
 use crate::{Bench, Outcome};
 
 /// The median time of one hybrid signature and of one append with sync of a small group.
-fn floor(bench: &Bench) -> Result<(Duration, Duration), Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) fn floor(
+    bench: &Bench,
+) -> Result<(Duration, Duration), Box<dyn std::error::Error + Send + Sync>> {
     let identity = ate::Identity::from_seed(&ate::Seed::from_bytes([1; 32]));
     let mut signatures: Vec<Duration> = (0..2000)
         .map(|number: u32| {

@@ -1,10 +1,12 @@
 //! Prints the embedded rows of the design's table: `cargo xtask bench [ROWS…]`.
 //!
-//! Rows: lone 64 tasks bulk read open verify memory bytes bodies many. `--dir DIR` chooses the disk, `--seconds N` the length of a row.
+//! Rows: lone 64 tasks bulk read open verify memory bytes bodies many catchup seen nats. `--dir DIR` chooses the disk, `--seconds N` the length of a row.
 
 mod bulk;
 mod commits;
 mod many;
+mod nats;
+mod network;
 mod open;
 mod read;
 
@@ -53,6 +55,9 @@ const ROWS: &[Row] = &[
     ("verify", open::verify),
     ("memory", open::memory),
     ("many", many::many),
+    ("catchup", network::catch_up),
+    ("seen", network::seen),
+    ("nats", nats::nats),
 ];
 
 type Step = (&'static str, fn(&std::path::Path) -> Outcome);
