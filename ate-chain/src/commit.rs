@@ -157,7 +157,7 @@ impl Commit<Unverified> {
             if let Some(signed) = &event.head.content {
                 let stored = content().ok_or("a body is missing")?;
                 let holds = matches!(stored, Stored::Apart)
-                    || stored.bytes() == signed.bytes.into()
+                    || stored.bytes() == u64::from(signed.bytes)
                         && match &stored {
                             Stored::Here(bytes) => !check_bodies || sha256(&[bytes]) == signed.hash,
                             Stored::Absent { .. } | Stored::Apart => true,

@@ -15,6 +15,7 @@ use crate::commit::PART_HEADS;
 use crate::error::{EraseError, ReadError};
 use crate::ids::{ChainId, Position, RecordKey, Version};
 use crate::local::Local;
+use crate::replica::{ContentId, FetchError};
 use crate::state::State;
 use crate::table::{Row, Slot, flag};
 
@@ -154,7 +155,7 @@ impl Local {
 
     /// Where a content stands that was fetched apart from its commit.
     fn apart_span(&self, seq: u64, event: u32, head: &crate::event::EventHead) -> Option<Span> {
-        let at = self.fetched(&crate::replica::ContentId { seq, event })?;
+        let at = self.fetched(&ContentId { seq, event })?;
         Some(Span {
             at,
             bytes: head.content?.bytes,
@@ -334,6 +335,15 @@ impl Local {
         }
         match (self.check_kept(key, version), error) {
             (Err(gone @ (ReadError::Erased { .. } | ReadError::Dropped { .. })), _) => gone,
+            // What was fetched may be given back at any time.
+            (_, ReadError::Log(ate_log::ReadError::Erased { at }))
+                if self.was_given_back(version, at) =>
+            {
+                ReadError::Elsewhere {
+                    content: ContentId::of(version),
+                    source: FetchError::NotFetched,
+                }
+            }
             (_, ReadError::Log(ate_log::ReadError::Erased { at })) => ReadError::Damaged {
                 at,
                 why: "a body is missing that nothing erased",

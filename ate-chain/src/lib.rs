@@ -78,6 +78,8 @@ mod draft;
 mod erasure;
 mod error;
 mod event;
+mod fetched;
+mod flight;
 mod follow;
 mod genesis;
 mod head;
@@ -125,6 +127,7 @@ pub use event::{
     BodyHash, CHAIN_NAME_BYTES_MAX, CONTENT_BYTES_MAX, Change, EventHead, Genesis, Grant,
     META_BYTES_MAX, Rotate,
 };
+pub use fetched::{Dropped, SealedContents};
 pub use follow::{Contents, ShowFrom, ShownFrame};
 pub use head::{
     CommitHead, EVENTS_MAX, FORMAT_VERSION, KeyCommitment, RULE_VERSION, Seen, chain_leaf,
@@ -145,7 +148,7 @@ pub use ports::{Clock, Observer, Spawn};
 pub use proof::{BATCH_COMMITS_MAX, Proof, batch_leaf, commits_root};
 pub use read::{CommitInfo, Opened};
 pub use replay::{Depth, Proved};
-pub use replica::{ContentId, FetchError, Upstream};
+pub use replica::{ContentId, FetchError, Upstream, Wanted};
 pub use rest::{Rest, VERIFIER_VERSION};
 pub use rules::DEPTH_MAX;
 pub use seal::Sealed;

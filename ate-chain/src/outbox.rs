@@ -121,6 +121,10 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// A batch that was staged before the store was opened.
     pub(crate) fn restore(&mut self, batch: Batch) {
+        let is_same = |staged: &Staged| staged.batch.ids() == batch.ids();
+        if self.staged.iter().any(is_same) {
+            return;
+        }
         self.use_numbers(&batch);
         let ticket = self.next_ticket();
         let commits = batch.ids().iter().map(|_| StagedCommit {
@@ -374,6 +378,7 @@ impl Local {
         let Some(replica) = self.replica.get() else {
             return Ok(());
         };
+        let _staging = replica.staging.lock();
         let waiting: Vec<(u64, Arc<Batch>)> = {
             let outbox = replica.outbox.lock();
             let staged = outbox.staged.iter().filter(|staged| !staged.is_durable);
@@ -463,6 +468,39 @@ impl Local {
             }
             if let Some(slot) = slot {
                 slot.answer(outcome);
+            }
+        }
+    }
+
+    /// Whether commits wait for their outcome.
+    pub fn has_staged(&self) -> bool {
+        let staged = |replica: &Replica| !replica.outbox.lock().staged.is_empty();
+        self.replica.get().is_some_and(staged)
+    }
+
+    /// Tells those who wait for staged commits that they will not learn the outcome here: the store is being closed. What is staged durably goes on with the next
+    /// opening.
+    pub fn abandon_staged(&self) {
+        let Some(replica) = self.replica.get() else {
+            return;
+        };
+        let mut waiting = Vec::new();
+        {
+            let mut outbox = replica.outbox.lock();
+            for staged in &mut outbox.staged {
+                let ids = staged.batch.ids().to_vec();
+                let slots = staged.commits.iter_mut().map(|commit| commit.slot.take());
+                waiting.extend(ids.into_iter().zip(slots));
+            }
+        }
+        for (commit, slot) in waiting {
+            let why =
+                "the store was closed; the commit is staged and goes on with the next opening";
+            if let Some(slot) = slot {
+                slot.answer(Err(SubmitError::Unknown {
+                    commit,
+                    why: why.into(),
+                }));
             }
         }
     }

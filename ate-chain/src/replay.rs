@@ -13,7 +13,8 @@ use ate_crypto::{Hash, KeyId, Part, Signature, Who};
 use ate_log::{Cursor, Damage, Frame, FrameKind, Location, Log, PartBytes, Placed, Scan};
 
 use crate::commit::{
-    Commit, Contents, MissingPart, PART_CONTENTS, PART_HEADS, PART_METAS, Stored, Verified,
+    Commit, Contents, Event, MissingPart, PART_CONTENTS, PART_HEADS, PART_METAS, Stored,
+    Unverified, Verified,
 };
 use crate::committer::{Committer, apply};
 use crate::error::{OpenError, ReadError};
@@ -368,21 +369,7 @@ impl<'a> Replay<'a> {
         let check_bodies = self.depth != Depth::Heads;
         let (mut parts, mut failed) = (frame.parts().skip(PART_CONTENTS), None);
         let mut torn = Vec::new();
-        let kept = if frame.part_count() == PART_CONTENTS
-            && commit
-                .events
-                .iter()
-                .any(|event| event.head.content.is_some())
-        {
-            Contents::Apart
-        } else {
-            Contents::InFrame
-        };
-        let mut apart = commit
-            .events
-            .iter()
-            .filter(|event| kept == Contents::Apart && event.head.content.is_some())
-            .count();
+        let (kept, mut apart) = contents_of(frame, &commit);
         let contents = || {
             if apart > 0 {
                 apart -= 1;
@@ -594,6 +581,17 @@ pub(crate) fn replay(
                 failed,
             })
         }
+    }
+}
+
+/// Where the contents of a frame's commit are, and how many stand apart: a frame has the contents of all events that have one, or none.
+fn contents_of(frame: &Frame<'_>, commit: &Commit<Unverified>) -> (Contents, usize) {
+    let with_content = |event: &&Event| event.head.content.is_some();
+    let count = commit.events.iter().filter(with_content).count();
+    if count > 0 && frame.part_count() == PART_CONTENTS {
+        (Contents::Apart, count)
+    } else {
+        (Contents::InFrame, 0)
     }
 }
 

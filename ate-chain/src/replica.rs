@@ -8,13 +8,14 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use ate_crypto::Hash;
-use ate_log::{Entry, FrameKind, Location, PartBytes, Placed, Scan, StreamId};
+use ate_log::{Entry, FrameKind, Location, PartBytes, Placed, Scan, Span, StreamId};
 use parking_lot::Mutex;
 
 use crate::batch::Batch;
-use crate::codec::{Reader, put_varint};
+use crate::codec::Reader;
 use crate::error::{FormatError, OpenError, ReadError};
-use crate::ids::ChainId;
+use crate::flight::Flights;
+use crate::ids::{ChainId, Version};
 use crate::local::Local;
 use crate::outbox::Outbox;
 use crate::pending::Pending;
@@ -25,8 +26,9 @@ pub trait Upstream: Send + Sync {
     /// There is something new to send ([`Local::unsent`]) and to sync ([`Local::sync_staged`]). Must not block.
     fn wake(&self);
 
-    /// Fetches sealed contents: one answer for each, `None` where it is not there either. They are checked by whoever asks.
-    fn fetch(&self, wanted: Vec<ContentId>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>>;
+    /// Fetches sealed contents: one answer for each, `None` where it is not there either. They are checked by whoever asks, but what is longer than it was signed
+    /// is not to be taken into memory. Must not block; ends by itself, also if nobody can be reached.
+    fn fetch(&self, wanted: Vec<Wanted>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>>;
 }
 
 /// A content, by the place of its event.
@@ -38,6 +40,26 @@ pub struct ContentId {
     pub event: u32,
 }
 
+impl ContentId {
+    /// The content that a version of a record has, if it has any.
+    #[must_use]
+    pub const fn of(version: Version) -> Self {
+        Self {
+            seq: version.seq,
+            event: version.event,
+        }
+    }
+}
+
+/// A content to be fetched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// Which.
+    pub content: ContentId,
+    /// Bytes that it has, sealed, as its author signed: an answer of another length is a forgery.
+    pub bytes: u32,
+}
+
 /// Why a content was not fetched.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -46,8 +68,22 @@ pub enum FetchError {
     #[error("it was not fetched yet")]
     NotFetched,
     /// Nobody who has it can be asked now.
-    #[error("the content is not held here, and its node cannot be reached: {why}")]
+    #[error(
+        "the content is not held here, and its node cannot be reached: {why}; it can be read as soon as the node can, or offline if it was prefetched before"
+    )]
     Unreachable {
+        /// Why.
+        why: String,
+    },
+    /// Whoever was asked does not give it to this identity, or not now.
+    #[error("the content is not held here, and its node does not give it: {why}")]
+    Refused {
+        /// Its words.
+        why: String,
+    },
+    /// It came, and the store's own log did not take it.
+    #[error("the content came, and the store's log did not take it: {why}")]
+    NotKept {
         /// Why.
         why: String,
     },
@@ -64,8 +100,12 @@ pub(crate) struct Replica {
     pub(crate) upstream: Arc<dyn Upstream>,
     pub(crate) side: StreamId,
     pub(crate) outbox: Mutex<Outbox>,
+    /// Held by whoever writes staged batches to the log, so that each is written once.
+    pub(crate) staging: Mutex<()>,
     /// Where contents stand that were fetched.
-    pub(crate) fetched: Mutex<HashMap<ContentId, Location>>,
+    pub(crate) fetched: Mutex<HashMap<ContentId, Span>>,
+    /// Contents that are being fetched.
+    pub(crate) flights: Flights,
 }
 
 pub(crate) type ReplicaCell = OnceLock<Replica>;
@@ -107,7 +147,9 @@ impl Local {
             upstream,
             side,
             outbox: Mutex::new(outbox),
+            staging: Mutex::new(()),
             fetched: Mutex::new(fetched),
+            flights: Flights::default(),
         };
         if self.replica.set(replica).is_err() {
             return Err(OpenError::Damaged {
@@ -129,7 +171,7 @@ impl Local {
         &self,
         frame: &ate_log::Frame<'_>,
         outbox: &mut Outbox,
-        fetched: &mut HashMap<ContentId, Location>,
+        fetched: &mut HashMap<ContentId, Span>,
     ) -> Result<(), OpenError> {
         let damaged = || OpenError::Damaged {
             chain: self.chain(),
@@ -148,7 +190,8 @@ impl Local {
                 };
                 // Erased: it is as if it had not come.
                 if !matches!(part, PartBytes::Erased { .. }) {
-                    fetched.insert(content, at);
+                    let bytes = part.len();
+                    fetched.insert(content, Span { at, bytes });
                 }
             }
             // Erased: it was settled, and its bytes given back.
@@ -207,106 +250,8 @@ impl Local {
 
     /// Where a content stands that was fetched.
     pub(crate) fn fetched(&self, id: &ContentId) -> Option<Location> {
-        self.replica.get()?.fetched.lock().get(id).copied()
-    }
-
-    /// Asks for contents that are not here, checks them against what was signed, and keeps them. Those that are here already are passed over.
-    ///
-    /// # Errors
-    /// In the answer: the first [`ReadError`]. What came before is kept.
-    ///
-    /// # Cancel safety
-    /// What came is kept or not; asking again is safe.
-    pub async fn fetch(self: &Arc<Self>, wanted: Vec<ContentId>) -> Result<(), ReadError> {
-        let Some(replica) = self.replica.get() else {
-            return Ok(());
-        };
-        let missing: Vec<ContentId> = {
-            let fetched = replica.fetched.lock();
-            let mut missing: Vec<ContentId> = wanted;
-            missing.sort_unstable();
-            missing.dedup();
-            missing.retain(|id| !fetched.contains_key(id));
-            missing
-        };
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let came = replica.upstream.fetch(missing.clone()).await;
-        let came = came.map_err(|source| ReadError::Elsewhere {
-            content: missing[0],
-            source,
-        })?;
-        for (content, bytes) in missing.iter().zip(came) {
-            let elsewhere = |source| ReadError::Elsewhere {
-                content: *content,
-                source,
-            };
-            let bytes = bytes.ok_or_else(|| elsewhere(FetchError::NotThere))?;
-            let info = self.commit_at(content.seq)?;
-            let signed = info
-                .events
-                .get(content.event as usize)
-                .and_then(|event| event.content)
-                .ok_or_else(|| elsewhere(FetchError::NotThere))?;
-            if ate_crypto::sha256(&[&bytes]) != signed.hash {
-                return Err(elsewhere(FetchError::Forged));
-            }
-            self.keep(replica, *content, &bytes)?;
-        }
-        Ok(())
-    }
-
-    fn keep(&self, replica: &Replica, content: ContentId, bytes: &[u8]) -> Result<(), ReadError> {
-        let mut event = Vec::with_capacity(5);
-        put_varint(&mut event, content.event.into());
-        let placed = self
-            .append_beside(replica, FrameKind::Body, content.seq, 1, &[&event, bytes])
-            .map_err(|error| ReadError::Elsewhere {
-                content,
-                source: FetchError::Unreachable {
-                    why: format!("it came, and the store's log did not take it: {error}"),
-                },
-            })?;
-        let at = placed.part(&[event.len()]);
-        replica.fetched.lock().insert(content, at);
-        Ok(())
-    }
-
-    /// The sealed content of an event, for a peer that asks; `None` if it is not here, was erased, or is none.
-    ///
-    /// # Errors
-    /// The log's.
-    pub fn sealed_content(&self, content: ContentId) -> Result<Option<Vec<u8>>, ReadError> {
-        if content.seq >= self.position().0 {
-            return Ok(None);
-        }
-        let info = self.commit_at(content.seq)?;
-        let Some(event) = info.events.get(content.event as usize) else {
-            return Ok(None);
-        };
-        let Some(signed) = event.content else {
-            return Ok(None);
-        };
-        let row = self.with_state(|state| state.commits[content.seq as usize]);
-        let places = crate::bodies::body_places(&row, info.events.iter());
-        let at = match places[content.event as usize].content {
-            Some(span) => span.at,
-            None => match self.fetched(&content) {
-                Some(at) => at,
-                None => return Ok(None),
-            },
-        };
-        let mut bytes = vec![0; signed.bytes as usize];
-        match self.log.read_body(at, &mut bytes) {
-            Ok(()) if ate_crypto::sha256(&[&bytes]) == signed.hash => Ok(Some(bytes)),
-            Ok(()) => Err(ReadError::Damaged {
-                at,
-                why: "a body does not match its signed hash",
-            }),
-            Err(ate_log::ReadError::Erased { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let fetched = self.replica.get()?.fetched.lock();
+        fetched.get(id).map(|span| span.at)
     }
 }
 

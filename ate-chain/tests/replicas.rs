@@ -41,11 +41,11 @@ impl Upstream for Node {
         self.wakes.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn fetch(&self, wanted: Vec<ContentId>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
+    fn fetch(&self, wanted: Vec<Wanted>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
         let chain = self.chain.lock().clone().expect("the node has the chain");
         let contents = wanted
             .into_iter()
-            .map(|content| chain.sealed_content(content));
+            .map(|wanted| chain.sealed_content(wanted.content));
         Pending::ready(Ok(contents.map(|content| content.expect("read")).collect()))
     }
 }

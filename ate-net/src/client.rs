@@ -15,6 +15,7 @@ use crate::notebook::Notebook;
 use crate::promise::promise;
 use crate::transport::{Endpoint, Transport, TransportError};
 
+mod fetch;
 mod follow;
 mod link;
 mod remote;
@@ -107,5 +108,16 @@ impl Client {
         let link = Arc::new(Link::start(&self.0, endpoint));
         links.insert(key, Arc::downgrade(&link));
         link
+    }
+
+    /// Ends all links for good, and waits until the peers know it, at most for `limit`. Replicas follow no more then.
+    pub async fn close(&self, limit: Duration) {
+        let links: Vec<Arc<Link>> = {
+            let links = self.0.links.lock();
+            links.values().filter_map(Weak::upgrade).collect()
+        };
+        links.iter().for_each(|link| link.end());
+        // Whoever cannot be told finds out by itself.
+        drop(tokio::time::timeout(limit, self.0.transport.ended()).await);
     }
 }

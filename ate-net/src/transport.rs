@@ -77,6 +77,11 @@ pub trait Transport: Send + Sync + 'static {
         let why = format!("the key of the node at {host}:{port} is not known");
         Box::pin(std::future::ready(Err(TransportError::Unusable { why })))
     }
+
+    /// Waits until the connections that were ended have told their peers so: what a program does before it ends.
+    fn ended(&self) -> Task<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Who counts the handshakes of those that dial a node.

@@ -15,6 +15,7 @@ use crate::document::{Document, NamedEntry};
 use crate::error::{BoxError, CommitError, ReadError, TransactError};
 use crate::index::Index;
 use crate::key::{IntoKey, Key, Target};
+use crate::lacking::{complete, fetched, lack, waiting};
 use crate::receipt::Receipt;
 use crate::schema::{Record, Unknown};
 use crate::session::{Session, Shared, shown};
@@ -163,20 +164,28 @@ impl Chain {
         self.local().record_count()
     }
 
-    /// The record's newest version.
+    /// The record's newest version. A content that is here is there at the first poll; one that is elsewhere is fetched, and kept.
     ///
     /// # Errors
-    /// [`ReadError::NotFound`]; [`ReadError::Schema`] if the record is of another type; [`ReadError::Chain`] for damage or a key that is not held.
+    /// [`ReadError::NotFound`]; [`ReadError::Schema`] if the record is of another type; [`ReadError::Chain`] for damage, a key that is not held, or a content that
+    /// is elsewhere ([`ate_chain::ReadError::Elsewhere`]) and did not come.
     ///
     /// # Cancel safety
     /// Reading changes nothing.
     pub fn get<T: Record>(&self, key: impl IntoKey<T>) -> Pending<Result<Dao<T>, ReadError>> {
         let target = key.into_target();
-        Pending::ready(
-            self.session
-                .resolve(&target)
-                .and_then(|key| self.session.get(&key, None, || shown(&target))),
-        )
+        let found = self
+            .session
+            .resolve(&target)
+            .and_then(|key| self.session.get(&key, None, || shown(&target)));
+        let Some(content) = lack(&found) else {
+            return Pending::ready(found);
+        };
+        let session = self.session.clone();
+        fetched(self.session.clone(), content, move || {
+            let key = session.resolve(&target)?;
+            session.get(&key, None, || shown(&target))
+        })
     }
 
     /// The record's newest version if its value is resident: one shard's lock, no I/O. `None` is "absent or not resident"; [`Chain::contains`] tells which.
@@ -263,14 +272,16 @@ impl Chain {
             .map(ToString::to_string)
     }
 
-    /// Any program's record as JSON.
+    /// Any program's record as JSON. If its content is elsewhere, this waits for it on the calling thread, 60 s at most.
     ///
     /// # Errors
     /// As [`Chain::get`].
     pub fn document<T>(&self, key: impl IntoKey<T>) -> Result<Document, ReadError> {
         let target = key.into_target();
         let key = self.session.resolve(&target)?;
-        self.session.document(&key, None, &shown(&target))
+        waiting(&self.session, || {
+            self.session.document(&key, None, &shown(&target))
+        })
     }
 
     /// The live records in order of their newest versions, root record and schema descriptors left out. Memory only.
@@ -329,9 +340,8 @@ impl Chain {
 
     /// A new record without a name.
     pub fn add<T: Record>(&self, value: T) -> Write<Dao<T>> {
-        self.write(move |transaction, access| {
-            let key = transaction.create(RecordKey::ROOT, T::NAME, &value, &access)?;
-            Ok((key, value, Unknown::default()))
+        self.write(value, move |transaction, value, access| {
+            transaction.create(RecordKey::ROOT, T::NAME, value, access)
         })
     }
 
@@ -343,9 +353,8 @@ impl Chain {
         value: T,
     ) -> Write<Dao<T>> {
         let (parent, collection) = (parent.into_target(), collection.to_owned());
-        self.write(move |transaction, access| {
-            let key = transaction.push_with(&parent, &collection, &value, &access)?;
-            Ok((key, value, Unknown::default()))
+        self.write(value, move |transaction, value, access| {
+            transaction.push_with(&parent, &collection, value, access)
         })
     }
 
@@ -362,9 +371,8 @@ impl Chain {
         expect: Expect,
     ) -> Write<Dao<T>> {
         let target = key.into_target();
-        self.write(move |transaction, access| {
-            let key = transaction.put_with(&target, &value, expect, &access)?;
-            Ok((key, value, Unknown::default()))
+        self.write(value, move |transaction, value, access| {
+            transaction.put_with(&target, value, expect, access)
         })
     }
 
@@ -374,7 +382,7 @@ impl Chain {
         Write::new(
             self.session.clone(),
             Box::new(move |transaction, _| {
-                transaction.remove::<T>(target)?;
+                transaction.remove::<T>(target.clone())?;
                 let session = transaction.session.clone();
                 Ok(Box::new(move |committed| receipt(&session, &committed)))
             }),
@@ -391,7 +399,7 @@ impl Chain {
         Write::new(
             self.session.clone(),
             Box::new(move |transaction, _| {
-                transaction.erase::<T>(target)?;
+                transaction.erase::<T>(target.clone())?;
                 let session = transaction.session.clone();
                 Ok(Box::new(move |committed| receipt(&session, &committed)))
             }),
@@ -432,7 +440,14 @@ impl Chain {
         Pending::new(FutureSource(Box::pin(async move {
             for attempt in 1.. {
                 let transaction = Transaction::new(session.clone());
-                transaction.update_now::<T>(&target, &mut change)?;
+                let updated = transaction.update_now::<T>(&target, &mut Some(&mut change));
+                match lack(&updated) {
+                    None => updated.map(drop)?,
+                    Some(content) => {
+                        let again = || transaction.update_now::<T>(&target, &mut Some(&mut change));
+                        complete(&session, content, again).await?;
+                    }
+                }
                 match transaction.commit().await {
                     Err(CommitError::Conflict(_)) if attempt < ATTEMPTS_MAX => {}
                     outcome => return outcome,
@@ -455,7 +470,13 @@ impl Chain {
         let (chain, target, who) = (self.clone(), key.into_target(), who.clone());
         Pending::new(FutureSource(Box::pin(async move {
             for attempt in 1.. {
-                match chain.stage_share::<T>(&target, &who)?.commit().await {
+                let stage = || chain.stage_share::<T>(&target, &who);
+                let staged = stage();
+                let staged = match lack(&staged) {
+                    None => staged?,
+                    Some(content) => complete(&chain.session, content, stage).await?,
+                };
+                match staged.commit().await {
                     Err(error) if attempt < ATTEMPTS_MAX && was_overtaken(&error) => {}
                     outcome => return outcome,
                 }
@@ -576,19 +597,20 @@ impl Chain {
 
     fn write<T: Record>(
         &self,
-        stage: impl FnOnce(
-            &Transaction,
-            crate::staging::Access,
-        ) -> Result<(Key<T>, T, Unknown), CommitError>
+        value: T,
+        mut stage: impl FnMut(&Transaction, &T, &crate::staging::Access) -> Result<Key<T>, CommitError>
         + Send
         + 'static,
     ) -> Write<Dao<T>> {
-        let session = self.session.clone();
+        let (session, mut value) = (self.session.clone(), Some(value));
         Write::new(
             self.session.clone(),
             Box::new(move |transaction, access| {
-                let (key, value, unknown) = stage(transaction, access)?;
-                let transaction = transaction.clone();
+                let here = value.as_ref().expect("it is staged once");
+                let key = stage(transaction, here, access)?;
+                let value = value.take().expect("it is staged once");
+                let unknown = Unknown::default();
+                let (session, transaction) = (session.clone(), transaction.clone());
                 Ok(Box::new(move |committed| {
                     let event = transaction
                         .state

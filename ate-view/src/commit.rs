@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ate_chain::{Committed, Pending, Ref, Reject, Source, SubmitError};
+use ate_chain::{
+    Committed, ContentId, Pending, ReadError as ChainError, Ref, Reject, Source, SubmitError,
+};
 use parking_lot::Mutex;
 
-use crate::error::CommitError;
+use crate::error::{CommitError, ReadError};
+use crate::lacking::lack;
 use crate::receipt::{Durability, Receipt};
 use crate::session::Session;
 use crate::staging::State;
 use crate::transaction::{Conflict, ConflictingRecord, Transaction};
+use crate::write::FutureSource;
 
 /// How often a commit follows other writers by itself before it comes back as a conflict. Each time, another commit has succeeded.
 pub(crate) const ATTEMPTS_MAX: u32 = 10_000;
@@ -22,6 +26,8 @@ struct Work {
     transaction: Transaction,
     answer: Option<Answer>,
     attempts: u32,
+    /// The content that was asked for last, to follow a refusal, and why it did not come.
+    sought: Option<(ContentId, Arc<Mutex<Option<ChainError>>>)>,
 }
 
 /// What the caller holds of it.
@@ -55,6 +61,7 @@ impl Submitted {
                 transaction,
                 answer: Some(answer),
                 attempts: 1,
+                sought: None,
             }))),
             Err(error) => {
                 let mut state = transaction.state.lock();
@@ -101,6 +108,10 @@ impl Work {
             true => state.follow(&reject),
             false => Ok(false),
         };
+        if let Some(content) = lack(&followed) {
+            drop(state);
+            return self.seek(content, reject);
+        }
         let sent = followed.and_then(|followed| match followed {
             true => submit(&session, &mut state).map(Some),
             false => Ok(None),
@@ -124,6 +135,36 @@ impl Work {
         }
         drop(state);
         Some(Err(self.refused(reject)))
+    }
+
+    /// Asks for a content that stands elsewhere, after which the same refusal is judged again; the outcome if it was asked for in vain.
+    fn seek(
+        &mut self,
+        content: ContentId,
+        reject: Reject,
+    ) -> Option<Result<Committed, CommitError>> {
+        let before = self.sought.take();
+        if let Some((_, failed)) = before.filter(|(sought, _)| *sought == content) {
+            let mut state = self.transaction.state.lock();
+            state.withdraw();
+            state.spent = false;
+            let error = failed
+                .lock()
+                .take()
+                .map(|error| ReadError::from(error).into());
+            return Some(Err(
+                error.unwrap_or(CommitError::Rejected { reason: reject })
+            ));
+        }
+        let failed = Arc::new(Mutex::new(None));
+        self.sought = Some((content, failed.clone()));
+        let session = self.transaction.session.clone();
+        self.answer = Some(Pending::new(FutureSource(Box::pin(async move {
+            let error = session.fetch(content).await.err();
+            *failed.lock() = error;
+            Err(SubmitError::Rejected(reject))
+        }))));
+        None
     }
 
     /// What the caller learns of a refusal: of a conflict the record, with the transaction to go on with.

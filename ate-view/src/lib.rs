@@ -9,7 +9,11 @@
 //! 2. Names and children are indexed, and outdated values dropped, before a commit is answered.
 //! 3. Nothing calls the chain while it holds a lock that is taken under the chain's own: sessions, an index, a shard of the cache.
 //! 4. A commit that was handed over is seen through, whether or not its [`ate_chain::Pending`] is kept.
-//! 5. What a program does not know of a record is written back or the write is refused, never dropped.
+//! 5. A replica may hold commits whose contents are elsewhere. Whatever gives a [`ate_chain::Pending`] fetches them without holding up a thread: `get`, `update`,
+//!    `put`, `share` and commits that are sent again. [`Transaction::put`], [`Transaction::put_if`] and [`Transaction::set_writers`], where they have to read what
+//!    stands there, and `document` wait on the calling thread, 60 s at most; not from a thread that the replica's own runtime needs. `peek`, `contains`, `names`,
+//!    `children`, counts and history read no content and never wait.
+//! 6. What a program does not know of a record is written back or the write is refused, never dropped.
 //!
 //! # Limits
 //! Names and collections: 1 to [`NAME_BYTES_MAX`] bytes without control characters. Bodies: 16 MiB sealed. Commits: 31 MiB and 65,536 events, of which each
@@ -27,6 +31,8 @@ mod error;
 mod index;
 mod json;
 mod key;
+mod lacking;
+mod prefetch;
 mod receipt;
 mod schema;
 mod session;
@@ -43,6 +49,7 @@ pub use dao::Dao;
 pub use document::{Document, NamedEntry};
 pub use error::{BoxError, CommitError, KeyError, ReadError, SubscribeError, TransactError};
 pub use key::{IntoKey, Key, Target};
+pub use prefetch::{Coverage, Keeper, Prefetch, Progress};
 pub use receipt::{Durability, Receipt};
 pub use session::NAME_BYTES_MAX;
 pub use subscription::{AnyRecord, Change, ConsumerInfo, LAG_COMMITS_MAX, Subscription};

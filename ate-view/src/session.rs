@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ate_chain::{
@@ -61,6 +61,8 @@ pub(crate) struct Session {
     names_done: AtomicU64,
     /// Held while names are read anew.
     names_turn: Mutex<()>,
+    /// Schema descriptors that stood elsewhere were asked for.
+    pub(crate) has_schemas: AtomicBool,
 }
 
 /// Fans confirmed commits out to the sessions.
@@ -112,6 +114,7 @@ impl Shared {
             && Arc::strong_count(self) == 1
             && Arc::strong_count(&self.local) == OWN
             && self.orphans.lock().is_empty()
+            && !self.local.has_staged()
     }
 
     /// The session of an identity; made when it is asked for first.
@@ -136,6 +139,7 @@ impl Shared {
             names_due: AtomicU64::new(0),
             names_done: AtomicU64::new(0),
             names_turn: Mutex::default(),
+            has_schemas: AtomicBool::new(false),
         });
         {
             let mut sessions = self.sessions.write();
@@ -161,7 +165,9 @@ impl Shared {
         if self.local.is_replica() {
             // A log that fails has said so to whoever waited.
             drop(self.local.sync_staged());
-            self.orphans.lock().clear();
+            let orphans = std::mem::take(&mut *self.orphans.lock());
+            self.local.abandon_staged();
+            drop(orphans);
             return;
         }
         loop {

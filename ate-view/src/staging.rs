@@ -465,6 +465,10 @@ impl State {
             name: shown(&blind.target),
             source,
         })?;
+        // Before anything is taken back: it may have to be fetched.
+        if let Some(record) = self.session.live(key) {
+            let _unknown = self.stored_unknown::<T>(&record, &blind.target)?;
+        }
         if blind.access.readers.is_some() {
             // Grants and schema of the scope hang on the event: only a draft of this write alone can be begun anew.
             if self.writes.len() > 1 {

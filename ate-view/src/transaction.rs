@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use ate_chain::{Pending, Position, RecordKey, Ref, SchemaTag, SealError, Version, WritePolicy};
+use ate_chain::{
+    Opened, Pending, Position, RecordKey, Ref, SchemaTag, SealError, Version, WritePolicy,
+};
 use ate_crypto::Who;
 use parking_lot::Mutex;
 
@@ -13,8 +15,9 @@ use crate::commit::{Submitted, receipt};
 use crate::dao::{Dao, DaoInner, Facts};
 use crate::error::{CommitError, ReadError};
 use crate::key::{IntoKey, Key, Target};
+use crate::lacking::{fetched, lack, waiting};
 use crate::receipt::Receipt;
-use crate::schema::{Encoded, Plan, Record, Unknown, decode, encode_spliced};
+use crate::schema::{Descriptor, Encoded, Plan, Record, Unknown, decode, encode_spliced};
 use crate::session::{Session, check_collection, shown};
 use crate::staging::{Access, Base, STAGED, State, What};
 
@@ -144,6 +147,8 @@ impl Transaction {
 
     /// As [`Transaction::put`], if the record is as expected, now and when the commit is ordered.
     ///
+    /// Over a record of another schema both have to read what stands there. If that is elsewhere, they wait for it on the calling thread, 60 s at most.
+    ///
     /// # Errors
     /// As [`Transaction::put`]; [`CommitError::Exists`], [`CommitError::NotAtVersion`].
     pub fn put_if<T: Record>(
@@ -152,7 +157,10 @@ impl Transaction {
         value: &T,
         expect: Expect,
     ) -> Result<Key<T>, CommitError> {
-        self.put_with(&key.into_target(), value, expect, &Access::default())
+        let (target, access) = (key.into_target(), Access::default());
+        waiting(&self.session, || {
+            self.put_with(&target, value, expect, &access)
+        })
     }
 
     /// The record as this transaction leaves it. Remembers the version that it read first: a later write of the record depends on it.
@@ -166,19 +174,35 @@ impl Transaction {
     /// # Cancel safety
     /// Reading changes nothing but the memory of what was read.
     pub fn get<T: Record>(&self, key: impl IntoKey<T>) -> Pending<Result<Dao<T>, ReadError>> {
-        Pending::ready(self.get_now(&key.into_target()))
+        let target = key.into_target();
+        let found = self.get_now(&target);
+        let Some(content) = lack(&found) else {
+            return Pending::ready(found);
+        };
+        let transaction = self.clone();
+        fetched(self.session.clone(), content, move || {
+            transaction.get_now(&target)
+        })
     }
 
-    /// Read, change, write back. `change` runs once.
+    /// Read, change, write back. `change` runs once: at the call, or, if the content is elsewhere, when it has come; it is not run if the answer is dropped before.
     ///
     /// # Errors
     /// [`CommitError::Read`] if the record does not exist or cannot be read; as [`Transaction::add`].
     pub fn update<T: Record>(
         &self,
         key: impl IntoKey<T>,
-        change: impl FnOnce(&mut T),
+        change: impl FnOnce(&mut T) + Send + 'static,
     ) -> Pending<Result<Key<T>, CommitError>> {
-        Pending::ready(self.update_now(&key.into_target(), change))
+        let (target, mut change) = (key.into_target(), Some(change));
+        let updated = self.update_now(&target, &mut change);
+        let Some(content) = lack(&updated) else {
+            return Pending::ready(updated);
+        };
+        let transaction = self.clone();
+        fetched(self.session.clone(), content, move || {
+            transaction.update_now(&target, &mut change)
+        })
     }
 
     /// Ends a record. What hangs below it stays readable by its key. A record that this transaction made itself is simply not written; nothing may hang
@@ -260,6 +284,8 @@ impl Transaction {
 
     /// Says who may write at a record and below; for the root record, to the whole chain. The list is the whole list: name yourself if you are to stay on it.
     ///
+    /// The record's content is read; if it is elsewhere, this waits for it on the calling thread, 60 s at most.
+    ///
     /// # Errors
     /// [`ReadError::NotFound`]; [`CommitError::Staged`] if this transaction writes the record already.
     pub fn set_writers(&self, record: RecordKey, writers: &[Who]) -> Result<(), CommitError> {
@@ -271,27 +297,23 @@ impl Transaction {
             })?;
         writers.iter().try_for_each(|who| self.introduce(who))?;
         let policy = WritePolicy::any_of(writers.iter().map(Who::id));
+        let opened = match stored.schema == SchemaTag::default() {
+            true => None,
+            false => Some(waiting(&self.session, || self.content_of(&record))?),
+        };
         let mut state = self.open()?;
         if state.writes.contains_key(&record) {
             return Err(CommitError::Staged { key: record });
         }
         let base = Base::of(Some(&stored));
-        if stored.schema == SchemaTag::default() {
+        let Some((opened, descriptor)) = opened else {
             state
                 .draft
                 .set_write_policy(record, Ref::At(stored.version), policy);
             state.stage_policy(record, base);
             return Ok(());
-        }
+        };
         // An update of a record with content carries content: the same, sealed anew.
-        let opened = self
-            .session
-            .local()
-            .open_content(&self.session.author, &record)
-            .map_err(ReadError::from)?;
-        let descriptor = self
-            .session
-            .descriptor(&opened.scope, opened.schema, record)?;
         let base = Base {
             version: Some(opened.version),
             ..base
@@ -305,6 +327,13 @@ impl Transaction {
             ..Access::default()
         };
         state.write_over(record, base, encoded, &access)
+    }
+
+    fn content_of(&self, record: &RecordKey) -> Result<(Opened, Arc<Descriptor>), ReadError> {
+        let session = &self.session;
+        let opened = session.local().open_content(&session.author, record)?;
+        let descriptor = session.descriptor(&opened.scope, opened.schema, *record)?;
+        Ok((opened, descriptor))
     }
 
     pub(crate) fn open(&self) -> Result<parking_lot::MutexGuard<'_, State>, CommitError> {
@@ -409,8 +438,9 @@ impl Transaction {
     pub(crate) fn update_now<T: Record>(
         &self,
         target: &Target,
-        change: impl FnOnce(&mut T),
+        change: &mut Option<impl FnOnce(&mut T)>,
     ) -> Result<Key<T>, CommitError> {
+        let mut change = |value: &mut T| change.take().expect("it runs once")(value);
         let key = self.session.resolve(target)?;
         let staged = {
             let mut state = self.open()?;

@@ -9,6 +9,7 @@ use crate::dao::Dao;
 use crate::document::{Document, NamedEntry};
 use crate::error::ReadError;
 use crate::key::{IntoKey, Key, Target};
+use crate::lacking::{fetched, lack, waiting};
 use crate::schema::Record;
 use crate::session::{Session, shown};
 
@@ -42,7 +43,7 @@ impl View {
             .unwrap_or_default()
     }
 
-    /// The record as it stood then.
+    /// The record as it stood then. A content that is elsewhere is fetched, and kept.
     ///
     /// # Errors
     /// [`ReadError::NotFound`] if it did not exist then.
@@ -55,7 +56,14 @@ impl View {
             self.session
                 .get(&key, Some(self.position), || shown(&target))
         });
-        Pending::ready(found)
+        let Some(content) = lack(&found) else {
+            return Pending::ready(found);
+        };
+        let (session, position) = (self.session.clone(), self.position);
+        fetched(self.session.clone(), content, move || {
+            let key = session.resolve(&target)?;
+            session.get(&key, Some(position), || shown(&target))
+        })
     }
 
     /// The record, if its value is resident and did not change since. Memory only.
@@ -76,15 +84,17 @@ impl View {
         Ok(self.session.stood_at(&key, self.position)?.is_some())
     }
 
-    /// Any program's record as JSON.
+    /// Any program's record as JSON. If its content is elsewhere, this waits for it on the calling thread, 60 s at most.
     ///
     /// # Errors
     /// As [`View::get`].
     pub fn document(&self, record: impl Into<Target>) -> Result<Document, ReadError> {
         let target = record.into();
         let key = self.session.resolve(&target)?;
-        self.session
-            .document(&key, Some(self.position), &shown(&target))
+        waiting(&self.session, || {
+            self.session
+                .document(&key, Some(self.position), &shown(&target))
+        })
     }
 
     /// The keys below `parent` in `collection` that existed then, in order of creation.

@@ -9,17 +9,21 @@ use ate_crypto::Who;
 
 use crate::commit::Submitted;
 use crate::error::CommitError;
+use crate::lacking::{complete, lack};
 use crate::session::Session;
 use crate::staging::Access;
 use crate::transaction::Transaction;
 
 /// What is left to do when the commit is durable.
 pub(crate) type Finish<T> = Box<dyn FnOnce(Committed) -> T + Send>;
-/// Puts the write into a transaction.
+/// Puts the write into a transaction. Called again if it lacked a content that was fetched since; after it succeeded, never.
 pub(crate) type Stage<T> =
-    Box<dyn FnOnce(&Transaction, Access) -> Result<Finish<T>, CommitError> + Send>;
+    Box<dyn FnMut(&Transaction, &Access) -> Result<Finish<T>, CommitError> + Send>;
 
 /// One write. `.await` it or `.wait()` for it: it becomes one commit.
+///
+/// A write over a record of another schema keeps what it does not know, so it reads what stands there. If that is elsewhere it is fetched first, and dropping the
+/// future meanwhile drops the write.
 #[must_use = "a write does nothing until it is awaited or waited for"]
 pub struct Write<T> {
     session: Arc<Session>,
@@ -66,12 +70,21 @@ impl<T: Send + 'static> Write<T> {
         self
     }
 
-    fn start(self) -> Pending<Result<T, CommitError>> {
-        let transaction = Transaction::new(self.session);
-        match (self.stage)(&transaction, self.access) {
-            Ok(finish) => Submitted::start(transaction).map(move |outcome| outcome.map(finish)),
-            Err(error) => Pending::ready(Err(error)),
-        }
+    fn start(mut self) -> Pending<Result<T, CommitError>> {
+        let transaction = Transaction::new(self.session.clone());
+        let staged = (self.stage)(&transaction, &self.access);
+        let Some(content) = lack(&staged) else {
+            return match staged {
+                Ok(finish) => Submitted::start(transaction).map(move |outcome| outcome.map(finish)),
+                Err(error) => Pending::ready(Err(error)),
+            };
+        };
+        // What stands there has to be read first, and is elsewhere.
+        Pending::new(FutureSource(Box::pin(async move {
+            let again = || (self.stage)(&transaction, &self.access);
+            let finish = complete(&self.session, content, again).await?;
+            Submitted::start(transaction).await.map(finish)
+        })))
     }
 
     /// Writes, on the calling thread if nobody else does, and blocks until it is durable.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ate_chain::{
     Clock, Committer, ContentId, Contents, FetchError, Local, Pending, Position, ShownFrame,
-    Upstream,
+    Upstream, Wanted,
 };
 use ate_crypto::{Identity, Seed, SeededRandom};
 use ate_log::MemLog;
@@ -44,11 +44,13 @@ struct Node {
 impl Upstream for Node {
     fn wake(&self) {}
 
-    fn fetch(&self, wanted: Vec<ContentId>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
+    fn fetch(&self, wanted: Vec<Wanted>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
         if *self.is_away.lock() {
             let why = "away".to_owned();
             return Pending::ready(Err(FetchError::Unreachable { why }));
         }
+        let wanted = wanted.into_iter().map(|wanted| wanted.content);
+        let wanted: Vec<ContentId> = wanted.collect();
         self.asked.lock().extend(&wanted);
         let hidden = *self.hidden.lock();
         let give = |content: ContentId| {

@@ -39,9 +39,11 @@ fn transfer(
                         format!("{from} has {} and cannot give {amount}", giver.balance).into(),
                     );
                 }
-                tx.update(&from, |account: &mut Account| account.balance -= amount)
-                    .await?;
-                tx.update(&to, |account: &mut Account| account.balance += amount)
+                tx.update(&from, move |account: &mut Account| {
+                    account.balance -= amount
+                })
+                .await?;
+                tx.update(&to, move |account: &mut Account| account.balance += amount)
                     .await?;
                 tx.add(&Transfer { from, to, amount })?;
                 Ok(())

@@ -229,6 +229,14 @@ impl StoreBuilder {
         self
     }
 
+    /// How long a node may take to answer when a chain is opened that is not here yet: 10 seconds unless this says otherwise.
+    #[cfg(feature = "net")]
+    #[must_use]
+    pub fn answer_within(mut self, limit: std::time::Duration) -> Self {
+        self.net.answer_within = limit;
+        self
+    }
+
     /// Opens the store on the calling thread.
     ///
     /// # Errors

@@ -267,6 +267,13 @@ impl Chains {
         }
     }
 
+    /// A chain, if it is open.
+    #[cfg(feature = "net")]
+    pub(crate) fn if_open(&self, id: &ChainId) -> Option<Chain> {
+        let table = self.table.lock();
+        table.entries.get(id).and_then(Entry::chain).cloned()
+    }
+
     /// Every chain that is open.
     pub(crate) fn open_now(&self) -> Vec<Chain> {
         let table = self.table.lock();

@@ -354,6 +354,11 @@ fn chain_read_kind(error: &ate_chain::ReadError) -> ErrorKind {
         }
         ate_chain::ReadError::NoKey { .. } => ErrorKind::Denied,
         ate_chain::ReadError::Log(ate_log::ReadError::Io { .. }) => ErrorKind::Io,
+        ate_chain::ReadError::Elsewhere { source, .. } => match source {
+            ate_chain::FetchError::Forged => ErrorKind::Damaged,
+            ate_chain::FetchError::NotKept { .. } => ErrorKind::Io,
+            _ => ErrorKind::Unreachable,
+        },
         _ => ErrorKind::Damaged,
     }
 }

@@ -297,6 +297,8 @@ impl StoreInner {
         *closed = true;
         self.maintenance.stop();
         self.chains.settle();
+        #[cfg(feature = "net")]
+        self.end_net();
         self.committer.close();
         self.chains.end_subscriptions();
         if !self.log.writable() {

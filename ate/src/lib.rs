@@ -84,7 +84,7 @@ pub use store::{ChainInfo, Store, StoreInfo, Verified};
 pub use upkeep::{Upkeep, UpkeepCounts};
 
 #[cfg(feature = "net")]
-pub use network::{ReplicaStatus, ServeOptions, Serving};
+pub use network::{ReplicaInfo, ReplicaStatus, ServeOptions, Serving};
 
 /// The result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -20,14 +20,18 @@ use crate::inner::StoreInner;
 use crate::known_nodes::KnownNodes;
 
 mod hosting;
+mod listing;
 mod notebook;
 mod pages;
 mod serve;
 
+pub use listing::ReplicaInfo;
 pub use serve::{ServeOptions, Serving};
 
-/// For a node to answer when a chain is opened for the first time.
-const FIND_WITHIN: Duration = Duration::from_secs(10);
+/// For a node to answer when a chain is opened for the first time, unless the builder says otherwise.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// For the nodes to learn that a store was closed. Those that do not would hold the connection until it is silent for too long.
+const GOODBYE_WITHIN: Duration = Duration::from_millis(200);
 /// Worker threads of a store's runtime, at least.
 const WORKERS_MIN: usize = 2;
 
@@ -37,6 +41,8 @@ pub(crate) struct NetOptions {
     /// `None`: QUIC.
     pub(crate) transport: Option<Arc<dyn Transport>>,
     pub(crate) contents: Contents,
+    /// For a node to answer when a chain is opened for the first time.
+    pub(crate) answer_within: Duration,
 }
 
 impl Default for NetOptions {
@@ -44,6 +50,7 @@ impl Default for NetOptions {
         Self {
             transport: None,
             contents: Contents::Eager,
+            answer_within: ANSWER_WITHIN,
         }
     }
 }
@@ -53,6 +60,7 @@ pub(crate) struct Net {
     client: Client,
     known: Arc<KnownNodes>,
     contents: Contents,
+    answer_within: Duration,
     remotes: Mutex<HashMap<ChainId, Remote>>,
     handle: Handle,
     /// `None` if the runtime is the caller's.
@@ -141,10 +149,21 @@ impl Net {
             client,
             known,
             contents: options.contents,
+            answer_within: options.answer_within,
             remotes: Mutex::default(),
             handle,
             runtime,
         })
+    }
+
+    /// Says goodbye to the nodes. Whoever brought its own runtime may be on its only thread, which must not be waited on.
+    fn end(&self) {
+        let is_inside = Handle::try_current().is_ok_and(|current| current.id() == self.handle.id());
+        if self.runtime.is_some() && !is_inside {
+            let client = self.client.clone();
+            let ending = async move { client.close(GOODBYE_WITHIN).await };
+            self.client.run(ending, || ()).wait();
+        }
     }
 
     /// The key that must answer at an address. If neither the address nor the store names one, whoever answers there now is trusted from now on, and a person is
@@ -159,7 +178,7 @@ impl Net {
         }
         let shown = self
             .client
-            .discover(address.host(), address.port(), FIND_WITHIN)
+            .discover(address.host(), address.port(), self.answer_within)
             .await?;
         self.met(inner, address, shown)?;
         Ok(shown)
@@ -211,6 +230,14 @@ impl StoreInner {
         Ok(started)
     }
 
+    /// Ends what was started of the network.
+    pub(crate) fn end_net(&self) {
+        let net = self.net.lock().clone();
+        if let Some(net) = net {
+            net.end();
+        }
+    }
+
     /// The chain at an address.
     pub(crate) fn remote_chain(
         self: &Arc<Self>,
@@ -257,7 +284,9 @@ impl StoreInner {
             return blocking(|| self.replica(net, chain, &full));
         }
         let link = net.client.link(&endpoint);
-        let found = link.find(address.name(), Some(root), FIND_WITHIN).await;
+        let found = link
+            .find(address.name(), Some(root), net.answer_within)
+            .await;
         if matches!(&found, Ok(_) | Err(NetError::Refused { .. })) {
             // It has proven its key, whatever it says.
             net.met(self, address.node(), node)?;
@@ -289,6 +318,9 @@ impl StoreInner {
         net.known
             .meet_name(node, root, address.name(), found.chain, now_ms)?;
         let chain = blocking(|| self.replica(net, found.chain, &full))?;
+        if let Some(remote) = net.remotes.lock().get(&found.chain) {
+            remote.said(found.size);
+        }
         self.reaches(net, &chain, found.size).await?;
         // The name and the root stand in the genesis, which was verified: the node's word counts for nothing.
         let genesis = chain.local().genesis();
@@ -303,11 +335,16 @@ impl StoreInner {
         }
     }
 
-    /// The replica that follows this address, if the store has one.
+    /// The replica that follows this chain of this node, if the store has one. Where the node answers may have changed: it is its key that counts.
     fn known_replica(&self, full: &ChainAddress) -> Option<ChainId> {
         let replicas = self.replicas.lock();
-        let text = full.to_string();
-        let mut same = replicas.iter().filter(|(_, address)| **address == text);
+        let is_same = |address: &ChainAddress| {
+            (address.node().node(), address.root(), address.name())
+                == (full.node().node(), full.root(), full.name())
+        };
+        let mut same = replicas
+            .iter()
+            .filter(|(_, address)| address.parse().is_ok_and(|address| is_same(&address)));
         same.next().map(|(chain, _)| *chain)
     }
 
@@ -318,7 +355,7 @@ impl StoreInner {
         link: &Arc<Link>,
         full: &ChainAddress,
     ) -> Result<Chain, Error> {
-        let note_key = link.note_key(FIND_WITHIN).await?;
+        let note_key = link.note_key(net.answer_within).await?;
         let name = full.name();
         blocking(|| {
             let local =
@@ -385,7 +422,7 @@ impl StoreInner {
         }
     }
 
-    /// How a chain stands to the node that it follows; `None` if it follows none, or is not open.
+    /// How a chain stands to the node that it follows; `None` if it follows none.
     pub(crate) fn replica_status(&self, chain: &Chain) -> Option<ReplicaStatus> {
         let net = self.net.lock().clone()?;
         let remote = net.remotes.lock().get(&chain.id()).cloned()?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ate_chain::{ChainId, ContentId, FetchError, Pending, Upstream};
+use ate_chain::{ChainId, FetchError, Pending, Upstream, Wanted};
 use ate_crypto::Hash;
 use ate_view::Chain;
 
@@ -17,15 +17,15 @@ const HEAD: &str = "ate replica 1";
 /// The address of each replica's chain, as text.
 pub(crate) type Replicas = HashMap<ChainId, String>;
 
-/// Stands for a node that nobody can reach from here.
-struct Nobody;
+/// Stands for a node that nobody can reach from here, and says why.
+struct Nobody(&'static str);
 
 impl Upstream for Nobody {
     fn wake(&self) {}
 
-    fn fetch(&self, _: Vec<ContentId>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
+    fn fetch(&self, _: Vec<Wanted>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
         Pending::ready(Err(FetchError::Unreachable {
-            why: "this program was built without a network (feature `net`)".to_owned(),
+            why: self.0.to_owned(),
         }))
     }
 }
@@ -79,14 +79,24 @@ impl StoreInner {
         let Some(address) = self.replica_address(&chain.id()) else {
             return Ok(());
         };
-        if !self.is_writer || chain.local().is_replica() {
+        if chain.local().is_replica() {
             return Ok(());
+        }
+        if !self.is_writer {
+            // What is kept beside the chain is read all the same: what is staged, and contents that were fetched.
+            let nobody = Nobody("the store is open for reading only");
+            let followed = chain.local().follow(std::sync::Arc::new(nobody));
+            return match followed {
+                Err(_) if self.damage.is_some() => Ok(()),
+                followed => Ok(followed?),
+            };
         }
         #[cfg(feature = "net")]
         if let Ok(address) = address.parse() {
             return self.follow_node(chain, &address);
         }
         drop(address);
-        Ok(chain.local().follow(std::sync::Arc::new(Nobody))?)
+        let nobody = Nobody("this program was built without a network (feature `net`)");
+        Ok(chain.local().follow(std::sync::Arc::new(nobody))?)
     }
 }

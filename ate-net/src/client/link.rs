@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use super::Inner;
 use super::session::Session;
 use crate::error::NetError;
+use crate::node::code;
 use crate::promise::promise;
 use crate::transport::{Endpoint, TransportError};
-use crate::wire::{Reply, Request};
+use crate::wire::{RefusalCode, Reply, Request};
 
 /// First pause before connecting again; it doubles up to the longest.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -28,8 +29,55 @@ pub struct Link {
 
 #[derive(Clone)]
 enum State {
-    Down { why: Option<String> },
+    Down {
+        why: Option<String>,
+        /// It is no matter of time.
+        verdict: Option<Verdict>,
+    },
     Up(Arc<Session>),
+}
+
+/// An answer of whoever was dialled that another attempt will hardly change.
+#[derive(Clone)]
+enum Verdict {
+    WrongNode { to: String },
+    Refused { code: RefusalCode, why: String },
+}
+
+impl Verdict {
+    fn of(error: &NetError) -> Option<Self> {
+        match error {
+            NetError::Transport(TransportError::WrongNode { to }) => {
+                Some(Self::WrongNode { to: to.clone() })
+            }
+            NetError::Refused {
+                code: code @ (RefusalCode::Denied | RefusalCode::Version),
+                why,
+            } => Some(Self::Refused {
+                code: *code,
+                why: why.clone(),
+            }),
+            // The end of the connection may come before the words.
+            NetError::Transport(TransportError::ClosedByPeer {
+                code: code::DENIED,
+                why,
+            }) => Some(Self::Refused {
+                code: RefusalCode::Denied,
+                why: why.clone(),
+            }),
+            _ => None,
+        }
+    }
+
+    fn error(&self) -> NetError {
+        match self {
+            Self::WrongNode { to } => TransportError::WrongNode { to: to.clone() }.into(),
+            Self::Refused { code, why } => NetError::Refused {
+                code: *code,
+                why: why.clone(),
+            },
+        }
+    }
 }
 
 /// Whether a node can be spoken with.
@@ -58,7 +106,10 @@ pub struct Found {
 
 impl Link {
     pub(super) fn start(client: &Arc<Inner>, endpoint: &Endpoint) -> Self {
-        let (tell, state) = watch::channel(State::Down { why: None });
+        let (tell, state) = watch::channel(State::Down {
+            why: None,
+            verdict: None,
+        });
         let connecting = connect(client.clone(), endpoint.clone(), tell);
         Self {
             connecting: client.runtime.spawn(connecting),
@@ -79,7 +130,7 @@ impl Link {
     pub fn state(&self) -> LinkState {
         match &*self.state.borrow() {
             State::Up(_) => LinkState::Up,
-            State::Down { why } => LinkState::Down { why: why.clone() },
+            State::Down { why, .. } => LinkState::Down { why: why.clone() },
         }
     }
 
@@ -93,10 +144,20 @@ impl Link {
         }
     }
 
-    /// The connection, within a time. If the node cannot be reached, the error says why.
+    /// The connection, within a time. If the node cannot be reached, the error says why; if somebody answers who is not meant, or says no, it comes at once.
     pub(crate) async fn up_within(&self, limit: Duration) -> Result<Arc<Session>, NetError> {
-        match tokio::time::timeout(limit, self.up()).await {
-            Ok(up) => up,
+        let mut state = self.state.clone();
+        let is_final = |state: &State| !matches!(state, State::Down { verdict: None, .. });
+        match tokio::time::timeout(limit, state.wait_for(is_final)).await {
+            Ok(Ok(state)) => match &*state {
+                State::Up(session) => Ok(session.clone()),
+                State::Down {
+                    verdict: Some(verdict),
+                    ..
+                } => Err(verdict.error()),
+                State::Down { .. } => Err(TransportError::Closed.into()),
+            },
+            Ok(Err(_)) => Err(TransportError::Closed.into()),
             Err(_) => {
                 let why = match self.state() {
                     LinkState::Down { why: Some(why) } => why,
@@ -180,8 +241,9 @@ impl Link {
     }
 }
 
-impl Drop for Link {
-    fn drop(&mut self) {
+impl Link {
+    /// Connects no more, and ends the connection.
+    pub(super) fn end(&self) {
         self.connecting.abort();
         if let State::Up(session) = &*self.state.borrow() {
             session.connection.close(0, "done");
@@ -189,9 +251,16 @@ impl Drop for Link {
     }
 }
 
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 async fn connect(client: Arc<Inner>, endpoint: Endpoint, tell: watch::Sender<State>) {
     let mut pause = PAUSE;
     loop {
+        let mut verdict = None;
         let why = match Session::connect(&*client.transport, &client.identity, &endpoint).await {
             Ok(session) => {
                 pause = PAUSE;
@@ -199,10 +268,16 @@ async fn connect(client: Arc<Inner>, endpoint: Endpoint, tell: watch::Sender<Sta
                 tell.send_replace(State::Up(session.clone()));
                 session.connection.closed().await.to_string()
             }
-            Err(error) => error.to_string(),
+            Err(error) => {
+                verdict = Verdict::of(&error);
+                error.to_string()
+            }
         };
         tracing::debug!(host = %endpoint.host, port = endpoint.port, %why, "not connected");
-        tell.send_replace(State::Down { why: Some(why) });
+        tell.send_replace(State::Down {
+            why: Some(why),
+            verdict,
+        });
         tokio::time::sleep(jittered(&client, pause)).await;
         pause = (2 * pause).min(PAUSE_MAX);
     }

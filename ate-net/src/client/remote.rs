@@ -1,24 +1,15 @@
 //! A replica's way to the node that orders its chain.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
-use ate_chain::{ChainId, ContentId, Contents, FetchError, Local, OpenError, Pending, Upstream};
+use ate_chain::{ChainId, Contents, FetchError, Local, OpenError, Pending, Upstream, Wanted};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::link::Link;
-use super::{follow, submit};
-use crate::error::NetError;
-use crate::framed::BULK_BYTES_MAX;
+use super::{fetch, follow, submit};
 use crate::node::blocking;
 use crate::promise::promise;
-use crate::wire::{Kind, Request};
-
-/// For a node to be reached when a content is read.
-const FETCH_WITHIN: Duration = Duration::from_secs(10);
-/// Contents in one request.
-const FETCH_AT_ONCE: usize = 512;
 
 /// How a replica stands to its node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -64,6 +55,13 @@ impl Remote {
     #[must_use]
     pub fn status(&self) -> RemoteStatus {
         self.0.status.lock().clone()
+    }
+
+    /// Notes that the node has said, by other means, how many commits it has: what is still to come can be told then. Nothing rests on it.
+    pub fn said(&self, size: u64) {
+        self.0.note(|status| {
+            status.node_size = Some(status.node_size.unwrap_or(0).max(size));
+        });
     }
 
     /// The link that it uses.
@@ -119,13 +117,14 @@ impl Upstream for Handle {
         self.shared.stage.notify_one();
     }
 
-    fn fetch(&self, wanted: Vec<ContentId>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
-        let unreachable = |why: String| FetchError::Unreachable { why };
-        let (promise, pending) = promise(move || Err(unreachable("the client has ended".into())));
+    fn fetch(&self, wanted: Vec<Wanted>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
+        let ended = || FetchError::Unreachable {
+            why: "the client has ended".into(),
+        };
+        let (promise, pending) = promise(move || Err(ended()));
         let shared = self.shared.clone();
         self.shared.link.client.runtime.spawn(async move {
-            let fetched = shared.fetch(&wanted).await;
-            promise.keep(fetched.map_err(|error| unreachable(error.to_string())));
+            promise.keep(fetch::fetch(&shared, &wanted).await);
         });
         pending
     }
@@ -138,35 +137,6 @@ impl Drop for Handle {
 }
 
 impl Shared {
-    async fn fetch(&self, wanted: &[ContentId]) -> Result<Vec<Option<Vec<u8>>>, NetError> {
-        let session = self.link.up_within(FETCH_WITHIN).await?;
-        let mut contents = Vec::with_capacity(wanted.len());
-        for some in wanted.chunks(FETCH_AT_ONCE) {
-            let request = Request::Fetch {
-                chain: self.chain.0.0,
-                wanted: some
-                    .iter()
-                    .map(|content| (content.seq, content.event))
-                    .collect(),
-            };
-            let (mut writer, mut reader) = session.request(&request).await?;
-            writer.finish()?;
-            for _ in some {
-                let payload = reader.expect(Kind::Content, BULK_BYTES_MAX).await?;
-                contents.push(match payload.split_first() {
-                    Some((1, sealed)) => Some(sealed.to_vec()),
-                    Some((0, [])) => None,
-                    _ => {
-                        return Err(NetError::Protocol {
-                            what: "a content that is neither there nor absent",
-                        });
-                    }
-                });
-            }
-        }
-        Ok(contents)
-    }
-
     pub(super) fn note(&self, change: impl FnOnce(&mut RemoteStatus)) {
         change(&mut self.status.lock());
     }

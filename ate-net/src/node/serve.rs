@@ -327,10 +327,11 @@ impl Visit {
             let why = "too many contents at once";
             return self.refuse(writer, RefusalCode::Busy, why).await;
         }
+        let mut contents = local.sealed_contents();
         for &(seq, event) in wanted {
             let content = ContentId { seq, event };
             let mut payload = vec![0];
-            if let Some(sealed) = self.work(|| local.sealed_content(content)).await? {
+            if let Some(sealed) = self.work(|| contents.read(content)).await? {
                 payload[0] = 1;
                 payload.extend_from_slice(&sealed);
             }

@@ -206,22 +206,26 @@ fn found(
             why: "there is no such chain here, or it is not for this identity".into(),
         });
     }
-    let name = match batch.founds() {
-        Ok(genesis) => &genesis.name,
+    let founder = match batch.founds() {
+        Ok(genesis) => (genesis.name.clone(), genesis.root.id()),
         Err(reject) => {
-            let reject = SubmitError::from(reject);
-            let reason = reject.to_string();
-            return Ok((
-                None,
-                refused(commits, || Reject::Elsewhere {
-                    why: reason.clone(),
-                }),
-            ));
+            let why = SubmitError::from(reject).to_string();
+            let refusals = refused(commits, || Reject::Elsewhere { why: why.clone() });
+            return Ok((None, refusals));
         }
     };
+    let (name, root) = founder;
+    let host = &visit.shared.parts.host;
+    // A name is one chain's at this node, for each root.
+    let same = host.find(&name, Some(root)).map_err(NetError::Store)?;
+    if same.is_some() {
+        let why = "a chain of this name and root is here already";
+        let refusals = refused(commits, || Reject::Elsewhere { why: why.into() });
+        return Ok((None, refusals));
+    }
     let act = Act::Create {
         chain,
-        name,
+        name: &name,
         bytes: bytes.len() as u64,
     };
     if !admitted(visit, act)? {
@@ -230,8 +234,7 @@ fn found(
     let gate = &visit.shared.gate;
     let counted = gate.limiter.chain(visit.id, gate.now_ms());
     counted.map_err(|hit| busy(gate.hit(hit)))?;
-    let begun = visit.shared.parts.host.begin(chain, name);
-    let local = begun.map_err(NetError::Store)?;
+    let local = host.begin(chain, &name).map_err(NetError::Store)?;
     let answers = local.submit_signed(batch);
     Ok((Some(local), answers))
 }

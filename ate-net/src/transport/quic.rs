@@ -159,6 +159,10 @@ impl Transport for QuicTransport {
             Err(last)
         })
     }
+
+    fn ended(&self) -> Task<'_, ()> {
+        self.wait_idle()
+    }
 }
 
 fn place(host: &str, port: u16) -> String {

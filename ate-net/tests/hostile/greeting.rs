@@ -35,7 +35,7 @@ async fn who_does_not_greet_in_time_is_cut_off() {
         let silent = rig.stranger().await;
         // One byte after another is not a greeting either.
         let slow = rig.stranger().await;
-        let mut stream = begin(&*slow, vec![200]).await;
+        let mut stream = begin(&*slow, vec![200, 0, 0, 0, 1]).await;
         let trickle = async {
             loop {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;

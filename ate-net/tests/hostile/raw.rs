@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ate_chain::{ContentId, FetchError, Pending, Upstream};
+use ate_chain::{FetchError, Pending, Upstream, Wanted};
 use ate_crypto::{Identity, Purpose};
 use ate_net::{
     Connection, Endpoint, Everybody, Limits, Listener, MemoryNetwork, Metrics, Node, NodeId,
@@ -226,7 +226,7 @@ pub struct Nobody;
 impl Upstream for Nobody {
     fn wake(&self) {}
 
-    fn fetch(&self, _: Vec<ContentId>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
+    fn fetch(&self, _: Vec<Wanted>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
         Pending::ready(Err(FetchError::Unreachable {
             why: "there is no node".into(),
         }))

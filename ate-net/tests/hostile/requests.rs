@@ -118,12 +118,14 @@ async fn a_follower_that_does_not_read_is_cut_off_and_slows_nobody() {
             begin(&*guest, follow.bytes()).await,
             begin(&*guest, follow.bytes()).await,
         ];
-        let cut_off = async {
-            while rig.metrics().follow_cut_off.value() < 2 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        for _ in 0..500 {
+            if rig.metrics().follow_cut_off.value() == 2 {
+                break;
             }
-        };
-        soon(name, cut_off).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let cut_off = rig.metrics().follow_cut_off.value();
+        assert_eq!(cut_off, 2, "{name}: {}", rig.metrics().render());
         drop(streams);
         soon(name, writer.write("after", "x"))
             .await

@@ -159,6 +159,12 @@ impl KnownNodes {
         }
     }
 
+    /// The file in which evidence against a node would be kept; `None` in memory.
+    #[must_use]
+    pub fn evidence_file(&self, node: NodeId, chain: ChainId) -> Option<std::path::PathBuf> {
+        self.files.path(&file(EVIDENCE_PREFIX, node, chain))
+    }
+
     /// The pair of checkpoints that was kept as evidence: the earlier one first.
     ///
     /// # Errors

@@ -2,14 +2,21 @@
 #![cfg(feature = "cli")]
 
 mod backup;
+mod captured;
 mod damaged;
 mod demo;
 mod documents;
+mod handshake;
 mod help;
 mod identity;
 mod import;
+mod network;
+mod node;
 mod nodes;
 mod processes;
+mod proxy;
+mod random;
+mod ruin;
 mod support;
 mod upkeep;
 mod verify;

@@ -53,6 +53,7 @@ impl Place {
             .env("ATE_DIR", store)
             .env("TMPDIR", self.root.path())
             .env_remove("ATE_PASSPHRASE")
+            .env_remove("ATE_URL")
             .current_dir(self.root.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

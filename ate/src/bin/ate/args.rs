@@ -8,6 +8,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::logging::LogOptions;
 
+mod network;
+
+pub(crate) use network::{Remote, Replicate, Serve, Status};
+
 /// Events of an import's commit: below the format's limit by enough for definitions of types.
 const PER_COMMIT_DEFAULT: u32 = 1000;
 
@@ -24,6 +28,7 @@ Start here:
   ate put universe greeting '{\"hi\": 1}'     write a document; makes the store and the chain
   ate get universe greeting                 read it back
   ate verify                                prove every signature, hash and root again
+  ate serve                                 let other machines keep and follow chains here; prints an address for their --url
 
 Standard output carries data only; messages go to standard error.
 Exit codes: 0 done, 1 failed or not found, 2 usage, 3 damage found, 4 rejected or conflict, 5 unknown outcome,
@@ -54,6 +59,8 @@ pub(crate) struct Global {
     /// Read the passphrase of the identity from the first line of a file (else from ATE_PASSPHRASE, else it is asked for)
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
     #[command(flatten)]
     pub(crate) log: LogOptions,
 }
@@ -233,6 +240,15 @@ Examples:
 The first key that answers at an address without a key is trusted and kept in the file `known-nodes` of the store; another key
 there later is an error. `pin` says which key is right, in place of what was known; `forget` makes the next meeting a first one.")]
     Nodes(NodesArgs),
+    /// Host chains for others: they write and read with --url, and this store can read nothing of it
+    #[command(after_help = network::SERVE_HELP)]
+    Serve(Serve),
+    /// Keep copies of a node's chains here, up to date
+    #[command(after_help = network::REPLICATE_HELP)]
+    Replicate(Replicate),
+    /// Show how the chains here stand to the nodes that they follow
+    #[command(after_help = network::STATUS_HELP)]
+    Status(Status),
     /// Show paths, identity, chains, disk use and limits
     #[command(after_help = "\
 Example:

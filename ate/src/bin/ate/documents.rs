@@ -1,9 +1,10 @@
 //! `put`, `get`, `ls`, `rm`, `history`: one record at a time.
 
+use std::future::IntoFuture as _;
 use std::io::{self, IsTerminal as _, Read as _};
 
 use ate::chain::{Kept, Position};
-use ate::{Chain, Document, ErrorKind, Expect, Json, Receipt};
+use ate::{Chain, ChainInfo, Document, ErrorKind, Expect, Json, Receipt};
 use serde::Serialize;
 
 use crate::args::{Erase, Get, History, Ls, Put, Rm};
@@ -12,7 +13,7 @@ use crate::failure::{Code, Failure, fault};
 use crate::interrupt;
 use crate::lines::{LINE_BYTES_MAX, check_name};
 use crate::output::{Count, Output, Time, plural, say, short};
-use crate::store::{Place, announce};
+use crate::store::Place;
 
 /// What a single change gave.
 #[derive(Serialize)]
@@ -47,10 +48,14 @@ pub(crate) fn put(place: &Place, args: &Put, out: &mut Output) -> Result<(), Fai
     let what = || format!("cannot put `{name}` into chain `{}`", args.chain);
     let receipt = transaction
         .put_if(name, &json, expect)
-        .and_then(|_| transaction.commit().wait())
-        .map_err(|error| fault(error).during(what()))?;
+        .map_err(|error| fault(error).during(what()))
+        .and_then(|_| {
+            let landed = place.landed(&store, &chain, transaction.commit());
+            let landed = landed.map_err(|failure| failure.during(what()))?;
+            landed.map_err(|error| fault(error).during(what()))
+        })?;
     if was_new {
-        announce(&store, &chain);
+        place.announce(&store, &chain);
     }
     let version = chain
         .version::<Json>(name)
@@ -64,9 +69,8 @@ pub(crate) fn rm(place: &Place, args: &Rm, out: &mut Output) -> Result<(), Failu
     let store = place.write_existing()?;
     let chain = place.chain_to_read(&store, &args.chain)?;
     interrupt::listen();
-    let receipt = chain
-        .remove::<Json>(name)
-        .wait()
+    let receipt = place
+        .landed(&store, &chain, chain.remove::<Json>(name).into_future())?
         .map_err(|error| not_found(error.into(), &args.chain, name))?;
     store.close().wait().map_err(fault)?;
     written(out, &chain, name, "removed", None, &receipt)
@@ -83,9 +87,8 @@ pub(crate) fn erase(place: &Place, args: &Erase, out: &mut Output) -> Result<(),
     let store = place.write_existing()?;
     let chain = place.chain_to_read(&store, &args.chain)?;
     interrupt::listen();
-    let receipt = chain
-        .erase::<Json>(name)
-        .wait()
+    let receipt = place
+        .landed(&store, &chain, chain.erase::<Json>(name).into_future())?
         .map_err(|error| not_found(error.into(), &args.chain, name))?;
     store.close().wait().map_err(fault)?;
     written(out, &chain, name, "erased", None, &receipt)
@@ -122,7 +125,7 @@ pub(crate) fn get(place: &Place, args: &Get, out: &mut Output) -> Result<(), Fai
 pub(crate) fn ls(place: &Place, args: &Ls, out: &mut Output) -> Result<(), Failure> {
     let store = place.read()?;
     let Some(chain) = &args.chain else {
-        return ls_chains(&store, args.long, out);
+        return ls_chains(place, &store, args.long, out);
     };
     let chain = place.chain_to_read(&store, chain)?;
     #[derive(Serialize)]
@@ -155,14 +158,32 @@ pub(crate) fn ls(place: &Place, args: &Ls, out: &mut Output) -> Result<(), Failu
     Ok(())
 }
 
-fn ls_chains(store: &ate::Store, long: bool, out: &mut Output) -> Result<(), Failure> {
+fn ls_chains(
+    place: &Place,
+    store: &ate::Store,
+    long: bool,
+    out: &mut Output,
+) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Entry<'a> {
         name: &'a str,
         id: String,
         root: String,
     }
-    let chains = store.chains().map_err(fault)?;
+    let mut chains = store.chains().map_err(fault)?;
+    if let Some(node) = place.node()? {
+        // A node tells nobody what it has: these are the ones that were opened here.
+        let copies = store.replicas();
+        let of_node = |info: &ChainInfo| {
+            let copy = copies.iter().find(|copy| copy.chain == info.id);
+            let address = copy.and_then(|copy| copy.address.as_ref());
+            address.is_some_and(|address| match node.node() {
+                Some(key) => address.node().node() == Some(key),
+                None => address.node().host_port() == node.host_port(),
+            })
+        };
+        chains.retain(of_node);
+    }
     for info in &chains {
         let entry = Entry {
             name: &info.name,
@@ -177,7 +198,11 @@ fn ls_chains(store: &ate::Store, long: bool, out: &mut Output) -> Result<(), Fai
             out.line(entry.name)?;
         }
     }
-    if chains.is_empty() {
+    if chains.is_empty() && place.is_remote() {
+        say(
+            "no chain of this node was opened here yet, and a node lists none: name one, for example `ate ls CHAIN`",
+        );
+    } else if chains.is_empty() {
         say("no chains yet; next: `ate put universe greeting '{\"hi\": 1}'`");
     }
     Ok(())

@@ -15,7 +15,7 @@ use crate::interrupt;
 use crate::lines::{Lines, Parsed, Source};
 use crate::output::{Count, Output, plural, say};
 use crate::progress::Progress;
-use crate::store::{Place, announce};
+use crate::store::Place;
 
 mod check;
 mod writer;
@@ -65,14 +65,14 @@ pub(crate) fn run(place: &Place, args: &Import, out: &mut Output) -> Result<(), 
         None => open(place, args)?,
     };
     let was_new = chain.is_new();
-    let mut writer = Writer::new(&chain, args, out);
+    let mut writer = Writer::new(place, &store, &chain, args, out);
     let ended = write(&source, args, &chain, verdicts, &mut writer);
     // What was handed over is waited for, whatever ended the reading.
     let settled = writer.settle();
     let totals = writer.totals();
     drop(writer);
     if was_new && totals.commits > 0 {
-        announce(&store, &chain);
+        place.announce(&store, &chain);
     }
     let ended = settled
         .and(ended)
@@ -241,10 +241,16 @@ fn nothing_written(failure: Failure) -> Failure {
 
 /// Adds how much of the input is in.
 fn explain(failure: Failure, records: u64) -> Failure {
+    let are = if records == 1 { "is" } else { "are" };
+    if failure.code() == Code::Unknown {
+        return failure.and_next(&format!(
+            "the first {} of the input {are} in, some that follow are staged: import the whole input again when nothing is staged any more, what is in is left alone",
+            plural(records, "record"),
+        ));
+    }
     if records == 0 {
         return failure.and_next("nothing of the input is in");
     }
-    let are = if records == 1 { "is" } else { "are" };
     failure.and_next(&format!(
         "the first {} of the input {are} in; import the whole input again, what is in is left alone",
         plural(records, "record"),

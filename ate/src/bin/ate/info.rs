@@ -38,7 +38,7 @@ pub(crate) fn run(place: &Place, out: &mut Output) -> Result<(), Failure> {
         disk_bytes: u64,
         written_by_another_process: bool,
     }
-    let store = place.read()?;
+    let store = place.read_here()?;
     let info = store.info();
     let shown = Shown {
         version: env!("CARGO_PKG_VERSION"),
@@ -96,7 +96,7 @@ pub(crate) fn next_step(place: &Place, out: &mut Output) -> Result<(), Failure> 
             ],
         )
     } else {
-        let store = place.read()?;
+        let store = place.read_here()?;
         let chains = store.chains().map_err(fault)?;
         match chains.first() {
             None => (

@@ -22,11 +22,16 @@ mod nodes;
 mod output;
 mod passphrase;
 mod progress;
+mod remote;
 mod repair;
+mod replicate;
 mod salvage;
+mod serve;
+mod status;
 mod store;
 mod upkeep;
 mod verify;
+mod waiting;
 mod watch;
 
 use std::process::ExitCode;
@@ -65,7 +70,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    logging::start(&cli.global.log, LevelFilter::WARN)?;
+    let level = match cli.command {
+        Some(Command::Serve(_)) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    };
+    logging::start(&cli.global.log, level)?;
     let mut out = Output::new(cli.global.json);
     let place = Place::new(&cli.global);
     let result = match cli.command {
@@ -89,6 +98,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Restore(args)) => backup::restore(&place, &args, &mut out),
         Some(Command::Identity(args)) => identity::run(&place, args.command, &mut out),
         Some(Command::Nodes(args)) => nodes::run(&place, args.command, &mut out),
+        Some(Command::Serve(args)) => serve::run(&place, &args, &mut out),
+        Some(Command::Replicate(args)) => replicate::run(&place, &args, &mut out),
+        Some(Command::Status(args)) => status::run(&place, &args, &mut out),
         Some(Command::Info) => info::run(&place, &mut out),
         Some(Command::Completions(args)) => {
             let mut script = Vec::new();

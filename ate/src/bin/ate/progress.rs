@@ -26,6 +26,16 @@ impl Progress {
         )
     }
 
+    /// Commits of a total, if it is known.
+    pub(crate) fn commits(what: &'static str, total: Option<u64>) -> Self {
+        Self::new(
+            what,
+            total,
+            "{msg} {wide_bar} {human_pos} of {human_len} commits, {per_sec}, {eta}",
+            "{msg} {spinner} {human_pos} commits, {per_sec}",
+        )
+    }
+
     fn new(
         what: &'static str,
         total: Option<u64>,

@@ -12,6 +12,7 @@ use crate::documents::valid_name;
 use crate::failure::{Code, Failure, fault};
 use crate::output::say;
 use crate::passphrase::{self, Given};
+use crate::remote::{self, Nodes};
 
 /// The file whose lock the writer holds, as docs/format.md gives it.
 const LOCK_FILE: &str = "lock";
@@ -20,6 +21,7 @@ const LOCK_FILE: &str = "lock";
 pub(crate) struct Place {
     dir: PathBuf,
     passphrase: Given,
+    nodes: Nodes,
     is_json: bool,
     /// Whether something could not be shown, because it is damaged.
     is_partial: Cell<bool>,
@@ -43,6 +45,7 @@ impl Place {
         Self {
             dir: global.dir.clone(),
             passphrase: Given::new(global.passphrase_file.clone()),
+            nodes: Nodes::new(&global.remote),
             is_json: global.json,
             is_partial: Cell::new(false),
         }
@@ -50,6 +53,10 @@ impl Place {
 
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    pub(crate) const fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
     pub(crate) const fn passphrase(&self) -> &Given {
@@ -78,8 +85,31 @@ impl Place {
         &self.is_partial
     }
 
-    /// Opens it for reading, also beside a process that writes; if it is damaged, as far as it is intact, and says so.
+    /// Opens it for what reads a chain: with a node for writing, as its copy comes into this store.
     pub(crate) fn read(&self) -> Result<Store, Failure> {
+        if !self.is_remote() {
+            return self.read_here();
+        }
+        self.node()?;
+        match self.try_open(Want::Create)? {
+            Ok(store) => {
+                announce_identity(&store);
+                Ok(store)
+            }
+            Err(error) if error.kind() == ErrorKind::Locked => {
+                say(format_args!(
+                    "note: another process has {} open for writing: this is what is here",
+                    self.shown_dir()
+                ));
+                self.read_here()
+            }
+            Err(error) if error.kind() == ErrorKind::Damaged => self.read_here(),
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    /// Opens it for reading, also beside a process that writes; if it is damaged, as far as it is intact, and says so.
+    pub(crate) fn read_here(&self) -> Result<Store, Failure> {
         let opened = self.read_whole().and_then(|store| {
             self.chains(&store)?;
             Ok(store)
@@ -102,15 +132,44 @@ impl Place {
 
     /// Opens it for writing, and makes it if need be.
     pub(crate) fn write(&self) -> Result<Store, Failure> {
-        self.open(Want::Create)
+        let store = self.open(Want::Create)?;
+        if self.is_remote() {
+            // The node may not answer, and the identity was made all the same.
+            announce_identity(&store);
+        }
+        Ok(store)
     }
 
-    /// Opens it for writing if it exists.
+    /// Says that a chain was created, and at the very first where the identity lies.
+    pub(crate) fn announce(&self, store: &Store, chain: &Chain) {
+        say(format_args!(
+            "created chain `{}`, id {}",
+            chain.name(),
+            chain.id()
+        ));
+        if !self.is_remote() {
+            announce_identity(store);
+        }
+    }
+
+    /// Opens it for writing if it exists; for a chain of a node in any case.
     pub(crate) fn write_existing(&self) -> Result<Store, Failure> {
+        if self.node()?.is_some() {
+            return self.write();
+        }
         self.open(Want::Write)
     }
 
+    /// Opens it for writing if it exists, whatever the command says of nodes; the library's error if another process has it.
+    pub(crate) fn try_write_here(&self) -> Result<Result<Store, ate::Error>, Failure> {
+        self.try_open(Want::Write)
+    }
+
     fn open(&self, want: Want) -> Result<Store, Failure> {
+        self.try_open(want)?.map_err(|error| self.explain(error))
+    }
+
+    fn try_open(&self, want: Want) -> Result<Result<Store, ate::Error>, Failure> {
         self.check_directory()?;
         let mut builder = Store::builder(&self.dir);
         if want != Want::Create {
@@ -132,7 +191,11 @@ impl Place {
         if let Some(passphrase) = passphrase {
             builder = builder.passphrase(passphrase);
         }
-        builder.open().wait().map_err(|error| self.explain(error))
+        builder = builder.answer_within(self.nodes.wait());
+        if self.nodes.is_lazy() {
+            builder = builder.lazy_contents();
+        }
+        Ok(builder.open().wait())
     }
 
     /// The passphrase of a sealed identity: as given, else asked for.
@@ -193,6 +256,9 @@ impl Place {
     /// A chain that its first write will create if it is not there.
     pub(crate) fn chain_to_write(&self, store: &Store, name: &str) -> Result<Chain, Failure> {
         let name = valid_name(name)?;
+        if let Some(chain) = self.remote_chain(store, name, remote::Want::Create)? {
+            return Ok(chain);
+        }
         let what = || format!("cannot open chain `{name}`");
         let opened = store.chain(name).wait();
         tell_notes(store);
@@ -201,6 +267,9 @@ impl Place {
 
     /// A chain that exists, by name or id; what is damaged of it is told.
     pub(crate) fn chain_to_read(&self, store: &Store, name: &str) -> Result<Chain, Failure> {
+        if let Some(chain) = self.remote_chain(store, name, remote::Want::Existing)? {
+            return Ok(chain);
+        }
         let opened = store.existing_chain(name).wait();
         tell_notes(store);
         let failure = match opened {
@@ -235,6 +304,22 @@ impl Place {
             .ok_or_else(|| self.unknown_chain(name))
     }
 
+    /// The chain that an argument means, or all; with a node the chain as it has it now, or all that were opened here.
+    pub(crate) fn chains_meant(
+        &self,
+        store: &Store,
+        name: Option<&str>,
+    ) -> Result<Vec<ChainInfo>, Failure> {
+        let Some(name) = name else {
+            return self.chains(store);
+        };
+        let info = match self.remote_chain(store, name, remote::Want::Existing)? {
+            Some(chain) => self.chain_info(store, &chain.id().to_string()),
+            None => self.chain_info(store, name),
+        };
+        Ok(vec![info?])
+    }
+
     fn no_chain(&self, error: ate::Error, name: &str) -> Failure {
         if matches!(error, ate::Error::NoChain { .. }) {
             self.unknown_chain(name)
@@ -256,13 +341,8 @@ pub(crate) fn tell_notes(store: &Store) {
     }
 }
 
-/// Says that a chain was created, and at the very first where the identity lies.
-pub(crate) fn announce(store: &Store, chain: &Chain) {
-    say(format_args!(
-        "created chain `{}`, id {}",
-        chain.name(),
-        chain.id()
-    ));
+/// Says where the identity lies, if it is new.
+pub(crate) fn announce_identity(store: &Store) {
     if store.is_new_identity() {
         let path = store.dir().map(Keystore::in_dir);
         let path = path.map_or_else(String::new, |keystore| {

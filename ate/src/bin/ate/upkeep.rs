@@ -1,5 +1,6 @@
 //! `compact` and `scrub`: giving space back, and reading everything again.
 
+use std::future::IntoFuture as _;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -60,10 +61,7 @@ struct Compacted {
 pub(crate) fn compact(place: &Place, args: &Compact, out: &mut Output) -> Result<(), Failure> {
     let store = place.write_existing()?;
     let before = store.info().disk_bytes;
-    let chains = match &args.chain {
-        Some(name) => vec![place.chain_info(&store, name)?],
-        None => place.chains(&store)?,
-    };
+    let chains = place.chains_meant(&store, args.chain.as_deref())?;
     let mut pace = Paced::new("compacting", args.rate);
     let least = Least {
         percent: args.percent,
@@ -73,7 +71,7 @@ pub(crate) fn compact(place: &Place, args: &Compact, out: &mut Output) -> Result
         let chain = store.existing_chain(&info.id.to_string()).wait();
         let chain = chain.map_err(fault)?;
         let during = || format!("chain `{}` was not compacted", info.name);
-        move_horizon(&chain, args).map_err(|failure| failure.during(during()))?;
+        move_horizon(place, &store, &chain, args).map_err(|failure| failure.during(during()))?;
         let reclaimed = store.compact(&chain, least, &mut pace);
         let reclaimed = reclaimed.map_err(|error| fault(error).during(during()))?;
         let shown = Compacted {
@@ -118,7 +116,12 @@ fn seal(store: &Store, pace: &mut Paced) -> Result<(), Failure> {
 }
 
 /// Moves the horizon of a chain forward, if the command asks for one. It never goes back.
-fn move_horizon(chain: &Chain, args: &Compact) -> Result<(), Failure> {
+fn move_horizon(
+    place: &Place,
+    store: &Store,
+    chain: &Chain,
+    args: &Compact,
+) -> Result<(), Failure> {
     let end = chain.position();
     let asked = match (args.before, args.older_than) {
         (Some(position), _) => Position(position),
@@ -132,7 +135,8 @@ fn move_horizon(chain: &Chain, args: &Compact) -> Result<(), Failure> {
         );
     }
     if asked > chain.horizon() {
-        chain.set_horizon(asked).wait().map_err(fault)?;
+        let moved = chain.set_horizon(asked).into_future();
+        place.landed(store, chain, moved)?.map_err(fault)?;
     }
     Ok(())
 }

@@ -37,7 +37,9 @@ struct Shown {
 pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), Failure> {
     let places = place.damaged_places();
     // Chains that stand elsewhere are proven all the same.
-    let store = if places.is_empty() {
+    let store = if places.is_empty() && place.is_remote() {
+        place.read()?
+    } else if places.is_empty() {
         place.read_whole()?
     } else {
         place.read_rest()?
@@ -47,10 +49,7 @@ pub(crate) fn run(place: &Place, args: &Verify, out: &mut Output) -> Result<(), 
     } else {
         Depth::Bodies
     };
-    let chains = match &args.chain {
-        Some(name) => vec![place.chain_info(&store, name)?],
-        None => place.chains(&store)?,
-    };
+    let chains = place.chains_meant(&store, args.chain.as_deref())?;
     let mut failures = Vec::new();
     for chain in &chains {
         let progress = Progress::records("verifying", None);

@@ -50,7 +50,7 @@ pub(crate) fn catch_up(bench: &Bench) -> Outcome {
     for commit in 0..COMMITS {
         let transaction = chain.begin();
         for record in 0..RECORDS {
-            transaction.add(Sample::new(commit * RECORDS + record))?;
+            transaction.add(&Sample::new(commit * RECORDS + record))?;
         }
         transaction.commit().wait()?;
     }
@@ -95,7 +95,7 @@ pub(crate) fn seen(bench: &Bench) -> Outcome {
         let watching = copy.clone();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let watcher = std::thread::spawn(move || {
-            drop(ready.send(()));
+            let _ = ready.send(());
             reaches(&watching, next).map(|()| now())
         });
         is_ready.recv()?;

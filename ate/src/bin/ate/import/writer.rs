@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use ate::{Chain, CommitError, Pending, Receipt, Transaction};
+use ate::{Chain, CommitError, Pending, Receipt, Store, Transaction};
 use serde::Serialize;
 
 use super::check::Verdict;
@@ -12,6 +12,7 @@ use crate::args::Import;
 use crate::failure::{Code, Failure, fault};
 use crate::lines::Parsed;
 use crate::output::Output;
+use crate::store::Place;
 
 /// Commits handed over but not answered: one is synced while the next is sealed, and one waits.
 const IN_FLIGHT_MAX: usize = 4;
@@ -50,6 +51,8 @@ pub(super) struct Totals {
 
 /// Gathers records into commits.
 pub(super) struct Writer<'a> {
+    place: &'a Place,
+    store: &'a Store,
     chain: &'a Chain,
     records_max: usize,
     acks: Option<&'a mut Output>,
@@ -64,8 +67,16 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(chain: &'a Chain, args: &Import, out: &'a mut Output) -> Self {
+    pub(super) fn new(
+        place: &'a Place,
+        store: &'a Store,
+        chain: &'a Chain,
+        args: &Import,
+        out: &'a mut Output,
+    ) -> Self {
         Self {
+            place,
+            store,
             chain,
             records_max: (args.per_commit as usize).min(COMMIT_RECORDS_MAX),
             acks: args.acks.then_some(out),
@@ -148,7 +159,7 @@ impl<'a> Writer<'a> {
         };
         self.in_flight_bytes -= flight.bytes;
         let answer = match flight.state {
-            State::Waiting(pending) => pending.wait(),
+            State::Waiting(pending) => self.place.landed(self.store, self.chain, pending)?,
             State::Here(answer) => answer,
         };
         let receipt = answer.map_err(fault)?;
