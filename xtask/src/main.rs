@@ -169,7 +169,7 @@ const GATE: &[(&str, &[&str])] = &[
     ("examples", &[]),
     ("crash", &["--cycles", "10"]),
     ("sim", &["--seed", "1", "--seeds", "150"]),
-    ("flood", &["--seconds", "3", "--rounds", "2"]),
+    ("flood", &["--seconds", "2", "--rounds", "2"]),
     ("planted", &[]),
     ("deny", &[]),
     ("vectors", &[]),

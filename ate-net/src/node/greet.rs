@@ -25,11 +25,9 @@ pub(super) async fn greet(
     let limit = shared.parts.limits.hello;
     let begun = tokio::time::Instant::now();
     let greeted = tokio::time::timeout(limit, hello(shared, connection)).await;
-    let greeted = greeted.unwrap_or_else(|_| {
-        Err(NetError::TimedOut {
-            ms: limit.as_millis() as u64,
-        })
-    });
+    let greeted = greeted.unwrap_or(Err(NetError::TimedOut {
+        ms: limit.as_millis() as u64,
+    }));
     let metrics = &shared.gate.metrics;
     if let Err(error) = &greeted {
         metrics.handshakes.add(measure::handshake(error), 1);

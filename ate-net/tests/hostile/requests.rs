@@ -102,8 +102,8 @@ async fn a_follower_that_does_not_read_is_cut_off_and_slows_nobody() {
     for (name, rig) in Rig::each() {
         let rig = rig();
         let writer = found(&rig, 1);
-        let large = "x".repeat(400_000);
-        for number in 0..12 {
+        let large = "x".repeat(50_000);
+        for number in 0..100 {
             let written = writer.write(&format!("{number}"), &large);
             soon(name, written).await.expect("landed");
         }
