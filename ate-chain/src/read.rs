@@ -124,10 +124,7 @@ impl Local {
                 file: commit.file,
                 offset: row.content_offset,
             },
-            Contents::Apart => self.content_apart(ContentId {
-                seq: version.seq,
-                event: version.event,
-            })?,
+            Contents::Apart => self.content_apart(ContentId::of(version))?,
         };
         let sought = Sought {
             version,

@@ -29,8 +29,9 @@ mod path;
 mod service;
 mod service_session;
 mod sessions;
+mod streamed;
 
-pub use announcement::{ANNOUNCEMENT_BYTES_MAX, Announcement, AnnouncementId};
+pub use announcement::{ANNOUNCEMENT_BYTES_MAX, Announcement, AnnouncementId, Route};
 pub use caller_session::{Answered, CallerSession};
 pub use client::{AnswerStream, CallOptions, Caller, CallerSettings, Known, Retry};
 pub use error::{CallFailure, Fault, FrameError, PathError, SayError};
@@ -46,6 +47,7 @@ pub use path::{CallPath, Duplex, FrameSink, FrameSource, ServingPath};
 pub use service::{Answers, Handler, IncomingCall, Service, ServiceSettings, Serving, Stopped};
 pub use service_session::{Asked, ServiceSession};
 pub use sessions::{Accepted, NotAccepted, NotAcceptedWhy, ServiceSessions};
+pub(crate) use streamed::streamed;
 
 /// `T(tag) ‖ parts`: what a signature covers.
 fn labelled(tag: &str, parts: &[&[u8]]) -> Vec<u8> {

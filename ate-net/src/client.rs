@@ -15,6 +15,7 @@ use crate::notebook::Notebook;
 use crate::promise::promise;
 use crate::transport::{Endpoint, Transport, TransportError};
 
+mod calls;
 mod fetch;
 mod follow;
 mod link;

@@ -7,7 +7,7 @@ use crate::transport::{ReceiveHalf, SendHalf, Stream};
 use crate::wire::{Kind, Refusal, RefusalCode, decode, encode};
 
 /// Length and kind.
-const HEADER_BYTES: usize = 5;
+pub(crate) const HEADER_BYTES: usize = 5;
 /// Longest control message once a peer is authenticated.
 pub(crate) const CONTROL_BYTES_MAX: usize = 64 << 10;
 /// Longest bulk message: a batch with the largest commit, or frames of that.
@@ -97,6 +97,11 @@ impl FrameReader {
         self.buffer.len()
     }
 
+    /// The half itself, and what was read from it already.
+    pub(crate) fn into_parts(self) -> (Box<dyn ReceiveHalf>, Bytes) {
+        (self.half, self.buffer.freeze())
+    }
+
     /// The next message, which must be of this kind.
     pub(crate) async fn expect(&mut self, kind: Kind, max: usize) -> Result<Bytes, NetError> {
         match self.next(max).await? {
@@ -134,6 +139,28 @@ impl FrameWriter {
         message.extend_from_slice(&[kind as u8]);
         message.extend_from_slice(payload);
         Ok(self.half.write(message.freeze()).await?)
+    }
+
+    /// As [`send`](Self::send), without a copy of what is long.
+    pub(crate) async fn send_bytes(&mut self, kind: Kind, payload: Bytes) -> Result<(), NetError> {
+        // Below, one write costs more than the copy.
+        const LONG_BYTES: usize = 16 << 10;
+        if payload.len() < LONG_BYTES {
+            return self.send(kind, &payload).await;
+        }
+        let length = u32::try_from(payload.len()).map_err(|_| NetError::TooLarge {
+            bytes: payload.len() as u64,
+            max: u32::MAX.into(),
+        })?;
+        let [a, b, c, d] = length.to_le_bytes();
+        let header = Bytes::copy_from_slice(&[a, b, c, d, kind as u8]);
+        self.half.write(header).await?;
+        Ok(self.half.write(payload).await?)
+    }
+
+    /// The half itself.
+    pub(crate) fn into_half(self) -> Box<dyn SendHalf> {
+        self.half
     }
 
     /// Says no and ends.

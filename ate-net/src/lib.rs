@@ -38,7 +38,7 @@ pub use metrics::{
     HandshakeEnd, Histogram, Label, LatencyMs, METRICS_CONTENT_TYPE, Metrics, RequestEnd,
     RequestKind, SizeBytes,
 };
-pub use node::{Node, NodeLimits, NodeParts, blocking};
+pub use node::{CallBoard, Node, NodeLimits, NodeParts, blocking};
 pub use node_id::NodeId;
 pub use notebook::{Evidence, Forgetful, Kept, Notebook};
 pub use transport::{

@@ -16,12 +16,16 @@ use crate::metrics::Metrics;
 use crate::node_id::NodeId;
 use crate::transport::{Connection, Counted, Listener};
 
+mod board;
 mod budget;
+mod calls;
 mod follow;
 mod greet;
 mod measure;
 mod serve;
 mod submit;
+
+pub use board::CallBoard;
 
 /// Code with which a connection is closed.
 pub(crate) mod code {
@@ -74,6 +78,10 @@ pub struct NodeLimits {
     pub working_per_connection: usize,
     /// Between two signed checkpoints for one follower: 10 s.
     pub note_every: Duration,
+    /// Servers of services that one connection shows: 64.
+    pub servers_max: usize,
+    /// Paths of calls that one connection opens, and as many to the servers that it shows: 512.
+    pub paths_max: usize,
 }
 
 impl Default for NodeLimits {
@@ -96,6 +104,8 @@ impl Default for NodeLimits {
             working: 16,
             working_per_connection: 2,
             note_every: Duration::from_secs(10),
+            servers_max: 64,
+            paths_max: 512,
         }
     }
 }
@@ -134,6 +144,7 @@ pub(crate) struct Shared {
     batches: Arc<Semaphore>,
     sending: Arc<Semaphore>,
     working: Semaphore,
+    pub(crate) board: CallBoard,
 }
 
 impl Node {
@@ -143,6 +154,15 @@ impl Node {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn start(listener: Arc<dyn Listener>, parts: NodeParts) -> Self {
+        Self::start_with(listener, parts, &CallBoard::new())
+    }
+
+    /// As [`Node::start`], with a board of servers that it shares: with other nodes of this process, and with callers and servers of this process.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn start_with(listener: Arc<dyn Listener>, parts: NodeParts, board: &CallBoard) -> Self {
         let (leave, leaving) = watch::channel(false);
         let limits = &parts.limits;
         let gate = Arc::new(Gate::new(limits.parties.clone()));
@@ -159,6 +179,7 @@ impl Node {
             note_key: parts.identity.note_keys().public_bytes(),
             parts,
             leaving,
+            board: board.clone(),
         });
         let accepting = tokio::spawn(accept(listener.clone(), shared));
         Self {

@@ -99,6 +99,18 @@ pub(crate) enum Request {
     Standing { chain: [u8; 32] },
     /// Whether anybody is there.
     Ping,
+    /// Which servers of a service are there.
+    Announcements { chain: [u8; 32], service: String },
+    /// A server of a service shows itself, for as long as the stream stands. Further ones on the stream are newer announcements of the same server.
+    Serve { announcement: Bytes },
+    /// A path to the server of that announcement.
+    Call {
+        chain: [u8; 32],
+        service: String,
+        to: [u8; 16],
+    },
+    /// From a node to a server, on a stream that the node opens: somebody has called the server of that announcement.
+    Called { to: [u8; 16] },
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -114,9 +126,11 @@ pub(crate) enum Reply {
         size: u64,
         root: [u8; 32],
     },
-    /// Batches are taken.
+    /// Batches, or frames of a call, are taken; a server is shown.
     Ready,
     Pong,
+    /// Some announcements; more may follow until the stream ends.
+    Announcements(Vec<Bytes>),
 }
 
 /// Where a chain stands at the peer.

@@ -292,6 +292,8 @@ impl StoreBuilder {
             net_options: self.net,
             #[cfg(feature = "net")]
             net: Mutex::new(None),
+            #[cfg(feature = "net")]
+            board: ate_net::CallBoard::new(),
             closed: Mutex::new(false),
         };
         inner.restore_directory();

@@ -44,6 +44,7 @@ use serde::de::DeserializeOwned;
 use crate::ambient::{SystemClock, SystemRandom};
 use crate::crypto::Who;
 pub use answering::Answering;
+pub(crate) use answering::Home;
 pub use ate_net::calls::{CallPath, MemoryHub, Retry, Stopped};
 pub use error::CallError;
 pub use streaming::{AnswerItems, Feed, NextItem, StreamCalling, StreamingRequest};
@@ -70,6 +71,7 @@ pub trait Request: Serialize + DeserializeOwned + Send + Sync + 'static {
 /// Who may serve, and who may call, are those whose key the chain knows: its root and everybody who was introduced to it.
 #[derive(Clone)]
 pub struct Calls {
+    home: Home,
     caller: Caller,
     path: Arc<dyn CallPath>,
     chain: Chain,
@@ -79,6 +81,10 @@ impl Calls {
     /// Calls as the identity of `chain`, over `path`.
     #[must_use]
     pub fn over(path: Arc<dyn CallPath>, chain: &Chain) -> Self {
+        Self::at(Home::of(None), path, chain)
+    }
+
+    pub(crate) fn at(home: Home, path: Arc<dyn CallPath>, chain: &Chain) -> Self {
         let settings = CallerSettings::new(
             chain.identity().clone(),
             chain.id(),
@@ -86,8 +92,9 @@ impl Calls {
             Arc::new(SystemClock),
             Arc::new(SystemRandom),
         );
-        let caller = answering::entered(|| Caller::new(path.clone(), settings));
+        let caller = home.entered(|| Caller::new(path.clone(), settings));
         Self {
+            home,
             caller,
             path,
             chain: chain.clone(),
@@ -97,6 +104,7 @@ impl Calls {
     /// A call; `.await` it or `.wait()` for it.
     pub fn call<R: Request>(&self, request: R) -> Calling<R> {
         Calling {
+            home: self.home.clone(),
             caller: self.caller.clone(),
             request,
             options: CallOptions::within(CALL_DEADLINE),
@@ -105,7 +113,7 @@ impl Calls {
 
     /// A call whose answer comes item by item.
     pub fn stream<R: StreamingRequest>(&self, request: R) -> StreamCalling<R> {
-        StreamCalling::new(self.caller.clone(), request)
+        StreamCalling::new(self.home.clone(), self.caller.clone(), request)
     }
 
     /// Answers requests of one kind until the guard is dropped, together with all others who serve them. `handler` runs on the library's own threads, many
@@ -122,11 +130,11 @@ impl Calls {
         H: Fn(Call<R>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<R::Answer, R::Error>> + Send + 'static,
     {
-        let handler = Arc::new(handler);
+        let (home, handler) = (self.home.clone(), Arc::new(handler));
         self.serve_bytes(R::NAME, move |incoming: IncomingCall, _: Answers| {
-            let handler = handler.clone();
+            let (home, handler) = (home.clone(), handler.clone());
             async move {
-                let call = Call::<R>::decode(incoming)?;
+                let call = Call::<R>::decode(home, incoming)?;
                 match handler(call).await {
                     Ok(answer) => encode::<_, Infallible>(&answer).map_err(|_| Fault::Broken),
                     Err(error) => Err(own_fault(&error)),
@@ -148,11 +156,11 @@ impl Calls {
         H: Fn(Call<R>, Feed<R>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), R::Error>> + Send + 'static,
     {
-        let handler = Arc::new(handler);
+        let (home, handler) = (self.home.clone(), Arc::new(handler));
         self.serve_bytes(R::NAME, move |incoming: IncomingCall, answers: Answers| {
-            let handler = handler.clone();
+            let (home, handler) = (home.clone(), handler.clone());
             async move {
-                let call = Call::<R>::decode(incoming)?;
+                let call = Call::<R>::decode(home, incoming)?;
                 let ended = handler(call, Feed::new(answers)).await;
                 ended.map_err(|error| own_fault(&error))?;
                 Ok(bytes::Bytes::new())
@@ -174,7 +182,7 @@ impl Calls {
             Arc::new(SystemRandom),
         );
         let served = Service::serve(self.path.clone(), settings, Arc::new(handler));
-        Answering::new(async move {
+        Answering::new(&self.home, async move {
             let serving = served.await;
             serving
                 .map(Served)
@@ -209,6 +217,7 @@ impl fmt::Debug for Served {
 
 /// A request that was received. It derefs to the request.
 pub struct Call<R> {
+    home: Home,
     request: R,
     session: CallSession,
     incoming: IncomingCall,
@@ -236,13 +245,14 @@ impl CallSession {
 }
 
 impl<R: DeserializeOwned> Call<R> {
-    fn decode(incoming: IncomingCall) -> Result<Self, Fault> {
+    fn decode(home: Home, incoming: IncomingCall) -> Result<Self, Fault> {
         let request = decode(incoming.body()).ok_or(Fault::BadRequest)?;
         let session = CallSession {
             who: incoming.caller().clone(),
             id: incoming.session(),
         };
         Ok(Self {
+            home,
             request,
             session,
             incoming,
@@ -266,13 +276,13 @@ impl<R> Call<R> {
     /// The time that is left; zero when it is over.
     #[must_use]
     pub fn deadline_left(&self) -> Duration {
-        answering::entered(|| self.incoming.deadline_left())
+        self.home.entered(|| self.incoming.deadline_left())
     }
 
     /// Whether nobody waits for the answer any more, for work that was handed to another thread.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        answering::entered(|| self.incoming.is_cancelled())
+        self.home.entered(|| self.incoming.is_cancelled())
     }
 
     /// The request alone.
@@ -293,6 +303,7 @@ impl<R> Deref for Call<R> {
 /// A call that is about to be made.
 #[must_use = "a call is not made until it is awaited or waited for"]
 pub struct Calling<R> {
+    home: Home,
     caller: Caller,
     request: R,
     options: CallOptions,
@@ -327,7 +338,8 @@ impl<R: Request> IntoFuture for Calling<R> {
     /// # Cancel safety
     /// Dropping the future takes the call back; the handler may have run.
     fn into_future(self) -> Self::IntoFuture {
-        Answering::new(async move {
+        let home = self.home.clone();
+        Answering::new(&home, async move {
             let body = encode(&self.request)?;
             let answer = self.caller.call(R::NAME, body, self.options).await;
             let answer = answer.map_err(CallError::of)?;

@@ -48,6 +48,9 @@ pub(crate) struct StoreInner {
     pub(crate) net_options: crate::network::NetOptions,
     #[cfg(feature = "net")]
     pub(crate) net: Mutex<Option<Arc<crate::network::Net>>>,
+    /// Servers of this process, and of the peers of the nodes that serve this store.
+    #[cfg(feature = "net")]
+    pub(crate) board: ate_net::CallBoard,
     pub(crate) closed: Mutex<bool>,
 }
 

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::inner::StoreInner;
 use crate::known_nodes::KnownNodes;
 
+mod calling;
 mod hosting;
 mod listing;
 mod notebook;
@@ -164,6 +165,11 @@ impl Net {
             let ending = async move { client.close(GOODBYE_WITHIN).await };
             self.client.run(ending, || ()).wait();
         }
+    }
+
+    /// The runtime on which all of it runs.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// The key that must answer at an address. If neither the address nor the store names one, whoever answers there now is trusted from now on, and a person is

@@ -41,6 +41,20 @@ pub struct Announcement {
     pub(super) digest: Hash,
 }
 
+/// Where an announcement is filed, as it says itself: nothing of it is verified.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Route {
+    /// The chain.
+    pub chain: ChainId,
+    /// The service.
+    pub service: String,
+    /// The name of the announcement.
+    pub id: AnnouncementId,
+    /// Who is said to have signed it.
+    pub who: KeyId,
+}
+
 /// Bytes of the largest announcement.
 pub const ANNOUNCEMENT_BYTES_MAX: usize =
     1 + 1 + 32 + 1 + 255 + 16 + 8 + 8 + CALL_PUBLIC_BYTES + WHO_BYTES + SIGNATURE_BYTES;
@@ -113,12 +127,18 @@ impl Announcement {
         Ok(announcement)
     }
 
-    /// The name under which a node files an announcement, its chain and its service. **Not verified**: for nodes, which forward and decide nothing.
+    /// Where a node files an announcement. **Not verified**: for nodes, which forward and decide nothing.
     ///
     /// # Errors
     /// [`FrameError`]: no server makes such bytes.
-    pub fn route(bytes: &[u8]) -> Result<(ChainId, String, AnnouncementId), FrameError> {
-        Self::decode(bytes).map(|(read, _)| (read.chain, read.service, read.id))
+    pub fn route(bytes: &[u8]) -> Result<Route, FrameError> {
+        let (read, _) = Self::decode(bytes)?;
+        Ok(Route {
+            chain: read.chain,
+            id: read.id,
+            who: read.who.id(),
+            service: read.service,
+        })
     }
 
     fn decode(bytes: &[u8]) -> Result<(Self, Signature), FrameError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ate_crypto::{Identity, Purpose};
 use bytes::Bytes;
 
+use super::calls::{self, Doors};
 use crate::error::NetError;
 use crate::framed::{CONTROL_BYTES_MAX, FrameReader, FrameWriter, framed};
 use crate::transport::{Connection, Endpoint, Transport};
@@ -19,6 +20,15 @@ pub(crate) struct Session {
     pub(crate) connection: Arc<dyn Connection>,
     /// The node's note key, on its own word, over a channel that only its TLS key can have.
     pub(crate) note_key: Bytes,
+    /// Servers of this side, which the node calls.
+    pub(super) doors: Arc<Doors>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
 }
 
 impl Session {
@@ -33,9 +43,14 @@ impl Session {
             if let Err(error) = &note_key {
                 connection.close(1, &error.to_string());
             }
+            let note_key = note_key?;
+            let doors = Arc::new(Doors::default());
+            let accepting = calls::accept(connection.clone(), doors.clone());
             Ok(Self {
-                note_key: note_key?,
+                note_key,
                 connection,
+                doors,
+                accepting: tokio::spawn(accepting),
             })
         });
         connected.await.unwrap_or(Err(NetError::TimedOut {

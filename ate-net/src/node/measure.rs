@@ -14,7 +14,9 @@ pub(super) fn kind_of(request: &Request) -> RequestKind {
         Request::Fetch { .. } => RequestKind::Fetch,
         Request::Standing { .. } => RequestKind::Standing,
         Request::Ping => RequestKind::Ping,
-        Request::Hello(_) => RequestKind::Other,
+        Request::Call { .. } | Request::Announcements { .. } => RequestKind::Call,
+        Request::Serve { .. } => RequestKind::Serve,
+        Request::Hello(_) | Request::Called { .. } => RequestKind::Other,
     }
 }
 

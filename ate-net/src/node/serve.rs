@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::budget::Share;
-use super::{Shared, blocking, code, follow, greet, left, measure, submit};
+use super::{Shared, blocking, calls, code, follow, greet, left, measure, submit};
 use crate::error::NetError;
 use crate::framed::{CONTROL_BYTES_MAX, FrameReader, FrameWriter, framed};
 use crate::gate::Place;
@@ -35,6 +35,13 @@ pub(super) struct Visit {
     pub(super) batches: Share,
     sending: Share,
     working: Semaphore,
+    pub(super) connection: Arc<dyn Connection>,
+    /// Places for servers that it shows.
+    pub(super) servers: Semaphore,
+    /// Places for paths that it opens.
+    pub(super) paths: Arc<Semaphore>,
+    /// Places for paths to its servers.
+    pub(super) called: Arc<Semaphore>,
 }
 
 /// What a connection holds of the node's places: the handshake's until the peer has said who it is, unless the listener holds that.
@@ -56,7 +63,7 @@ pub(super) async fn connection(
     };
     drop(handshake);
     info!(peer = %peer.who.id(), address = ?peer.address, "connected");
-    let visit = Arc::new(Visit::new(shared, peer));
+    let visit = Arc::new(Visit::new(shared, peer, connection.clone()));
     let mut streams = JoinSet::new();
     let (code, why) = loop {
         while streams.try_join_next().is_some() {}
@@ -107,7 +114,10 @@ async fn answer(visit: Arc<Visit>, stream: Stream) {
         Err(error) => measure::ended(error),
     };
     metrics.requests.add(kind, end, 1);
-    if !matches!(kind, RequestKind::Follow | RequestKind::Submit) {
+    if !matches!(
+        kind,
+        RequestKind::Follow | RequestKind::Submit | RequestKind::Call | RequestKind::Serve
+    ) {
         let ms = begun.elapsed().as_millis();
         metrics
             .request_ms
@@ -119,7 +129,7 @@ async fn answer(visit: Arc<Visit>, stream: Stream) {
 }
 
 impl Visit {
-    fn new(shared: Arc<Shared>, peer: Peer) -> Self {
+    fn new(shared: Arc<Shared>, peer: Peer, connection: Arc<dyn Connection>) -> Self {
         let limits = &shared.parts.limits;
         let largest = limits.batch_bytes_max.saturating_add(1 << 20);
         let batches = limits.batches_bytes_per_connection.max(largest);
@@ -140,6 +150,10 @@ impl Visit {
                 &shared.gate.metrics,
             ),
             working: Semaphore::new(working.clamp(1, Semaphore::MAX_PERMITS)),
+            servers: Semaphore::new(limits.servers_max),
+            paths: Arc::new(Semaphore::new(limits.paths_max)),
+            called: Arc::new(Semaphore::new(limits.paths_max)),
+            connection,
             peer,
             shared,
         }
@@ -215,11 +229,24 @@ impl Visit {
                 }
                 None => self.absent(writer).await,
             },
+            Request::Announcements { chain, service } => {
+                calls::announcements(self, chain, &service, writer).await
+            }
+            Request::Serve { announcement } => {
+                calls::serve(self, announcement, writer, reader).await
+            }
+            Request::Call { chain, service, to } => {
+                calls::call(self, (chain, service, to), writer, reader).await
+            }
+            Request::Called { .. } => {
+                let why = "a node calls servers, not the other way round";
+                self.refuse(writer, RefusalCode::Protocol, why).await
+            }
         }
     }
 
     /// A place for a stream that stays.
-    fn stays(&self) -> Result<Permit<KeyId>, String> {
+    pub(super) fn stays(&self) -> Result<Permit<KeyId>, String> {
         let gate = &self.shared.gate;
         let taken = gate.limiter.stream(self.id);
         taken.map_err(|hit| gate.hit(hit).to_string())
@@ -307,7 +334,7 @@ impl Visit {
     }
 
     /// The chain, if it is here and this peer may read it.
-    async fn readable(&self, chain: ChainId) -> Result<Option<Arc<Local>>, NetError> {
+    pub(super) async fn readable(&self, chain: ChainId) -> Result<Option<Arc<Local>>, NetError> {
         if self.judge(Act::Read { chain }) != Verdict::Admit {
             return Ok(None);
         }

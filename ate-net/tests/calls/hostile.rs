@@ -109,7 +109,7 @@ async fn a_recorded_session_played_again_runs_nothing() {
         asked.map(|(_, frame)| frame.clone()).collect()
     };
     let shown = world.path.announcements(CHAIN, SERVICE).await.unwrap();
-    let (_, _, id) = Announcement::route(&shown[0]).unwrap();
+    let id = Announcement::route(&shown[0]).unwrap().id;
     let mut path = world.path.open(CHAIN, SERVICE, id).await.unwrap();
     for frame in recorded {
         // The server may end the path at the first of them.

@@ -7,13 +7,21 @@ use std::task::{Context, Poll, Wake};
 use ate_net::Task;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::network::Net;
+
 /// A value that comes over the network: `.await` it in any runtime, or `.wait()` for it without one. Dropping it gives it up.
 #[must_use = "nothing happens until this is awaited or waited for"]
-pub struct Answering<'a, T>(Task<'a, T>);
+pub struct Answering<'a, T> {
+    home: Home,
+    task: Task<'a, T>,
+}
 
 impl<'a, T> Answering<'a, T> {
-    pub(super) fn new(future: impl Future<Output = T> + Send + 'a) -> Self {
-        Self(Box::pin(future))
+    pub(super) fn new(home: &Home, future: impl Future<Output = T> + Send + 'a) -> Self {
+        Self {
+            home: home.clone(),
+            task: Box::pin(future),
+        }
     }
 
     /// Blocks the calling thread until the value is there.
@@ -39,24 +47,41 @@ impl<T> Future for Answering<'_, T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        entered(|| self.0.as_mut().poll(context))
+        let this = &mut *self;
+        this.home.entered(|| this.task.as_mut().poll(context))
     }
 }
 
-/// Runs `work` where the network's timers and tasks are those of the library's own threads.
-///
-/// # Panics
-/// At the first use, if the system gives the process no thread.
-pub(super) fn entered<T>(work: impl FnOnce() -> T) -> T {
+/// Where calls run: on the runtime of a store's network, which lives as long as this, or else on one that all others of the process share.
+#[derive(Clone)]
+pub(crate) struct Home(Option<Arc<Net>>);
+
+impl Home {
+    pub(crate) fn of(net: Option<Arc<Net>>) -> Self {
+        Self(net)
+    }
+
+    /// Runs `work` where timers and tasks are those of this home.
+    ///
+    /// # Panics
+    /// At the first use of the shared runtime, if the system gives the process no thread.
+    pub(super) fn entered<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _inside = match &self.0 {
+            Some(net) => net.handle().enter(),
+            None => shared().enter(),
+        };
+        work()
+    }
+}
+
+fn shared() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| {
+    RUNTIME.get_or_init(|| {
         let built = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("ate-calls")
             .enable_time()
             .build();
         built.expect("the system gives a process its threads")
-    });
-    let _inside = runtime.enter();
-    work()
+    })
 }

@@ -8,6 +8,7 @@ use ate_net::calls::{AnswerStream, Answers, CallOptions, Caller, Retry, Stopped}
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::answering::Home;
 use super::{Answering, CALL_DEADLINE, CallError, Of, decode, encode};
 
 /// A request that is answered with many items.
@@ -23,14 +24,16 @@ pub trait StreamingRequest: Serialize + DeserializeOwned + Send + Sync + 'static
 /// A streaming call that is about to be made.
 #[must_use = "a call is not made until it is awaited or waited for"]
 pub struct StreamCalling<R> {
+    home: Home,
     caller: Caller,
     request: R,
     options: CallOptions,
 }
 
 impl<R: StreamingRequest> StreamCalling<R> {
-    pub(super) fn new(caller: Caller, request: R) -> Self {
+    pub(super) fn new(home: Home, caller: Caller, request: R) -> Self {
         Self {
+            home,
             caller,
             request,
             options: CallOptions::within(CALL_DEADLINE),
@@ -65,10 +68,12 @@ impl<R: StreamingRequest> IntoFuture for StreamCalling<R> {
     /// # Cancel safety
     /// Dropping the future takes the call back; the handler may have run.
     fn into_future(self) -> Self::IntoFuture {
-        Answering::new(async move {
+        let home = self.home.clone();
+        Answering::new(&home, async move {
             let body = encode(&self.request)?;
             let stream = self.caller.stream(R::NAME, body, self.options).await;
             Ok(AnswerItems {
+                home: self.home,
                 stream: stream.map_err(CallError::of)?,
                 of: PhantomData,
             })
@@ -78,6 +83,7 @@ impl<R: StreamingRequest> IntoFuture for StreamCalling<R> {
 
 /// The items of an answer as they arrive. Dropping it takes the call back.
 pub struct AnswerItems<R> {
+    home: Home,
     stream: AnswerStream,
     of: Of<R>,
 }
@@ -95,7 +101,8 @@ impl<R: StreamingRequest> AnswerItems<R> {
         reason = "it is what `next` means, and no iterator can wait"
     )]
     pub fn next(&mut self) -> NextItem<'_, R> {
-        Answering::new(async move {
+        let home = self.home.clone();
+        Answering::new(&home, async move {
             match self.stream.next().await.map_err(CallError::of)? {
                 None => Ok(None),
                 Some(piece) => decode(&piece).map(Some).ok_or(CallError::BadAnswer),

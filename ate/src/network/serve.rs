@@ -93,7 +93,7 @@ impl Store {
             limits: options.limits.clone(),
         };
         let local = listener.local();
-        let node = Node::start(listener, parts);
+        let node = Node::start_with(listener, parts, &self.inner.board);
         let metrics = node.metrics().clone();
         let pages = options
             .pages

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::super::announcement::{Announcement, AnnouncementId};
+use super::super::announcement::{Announcement, AnnouncementId, Route};
 use super::super::error::CallFailure;
 use super::Inner;
 use super::link::{Ended, Link};
@@ -117,7 +117,7 @@ impl Pool {
         let old = std::mem::take(&mut self.list.lock().servers);
         let mut servers: Vec<Arc<Server>> = Vec::new();
         for bytes in announced.iter().take(SERVERS_MAX) {
-            let Ok((_, _, id)) = Announcement::route(bytes) else {
+            let Ok(Route { id, .. }) = Announcement::route(bytes) else {
                 continue;
             };
             if servers.iter().any(|server| server.announcement.id == id) {

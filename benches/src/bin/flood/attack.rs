@@ -128,7 +128,7 @@ async fn dial(transport: Arc<QuicTransport>, to: Endpoint, number: usize, done: 
         bytes.fill_with(|| random.next() as u8);
         match random.next() % 4 {
             // It is what it says: a request, in its length.
-            0 => bytes[..5.min(1)].copy_from_slice(&[200]),
+            0 => bytes[0] = 200,
             1 => bytes.splice(0..1, [100, 0, 0, 0, 1]).for_each(drop),
             2 => bytes.splice(0..1, [0, 0, 0, 2, 5]).for_each(drop),
             _ => {}

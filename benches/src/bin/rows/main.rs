@@ -1,8 +1,9 @@
 //! Prints the embedded rows of the design's table: `cargo xtask bench [ROWS…]`.
 //!
-//! Rows: lone 64 tasks bulk read open verify memory bytes bodies many catchup seen nats. `--dir DIR` chooses the disk, `--seconds N` the length of a row.
+//! Rows: lone 64 tasks bulk read open verify memory bytes bodies many catchup seen calls nats. `--dir DIR` chooses the disk, `--seconds N` the length of a row.
 
 mod bulk;
+mod calls;
 mod commits;
 mod many;
 mod nats;
@@ -57,6 +58,7 @@ const ROWS: &[Row] = &[
     ("many", many::many),
     ("catchup", network::catch_up),
     ("seen", network::seen),
+    ("calls", calls::calls),
     ("nats", nats::nats),
 ];
 

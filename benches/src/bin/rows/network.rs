@@ -8,14 +8,14 @@ use ate_benches::{Sample, now, percentile, row};
 use crate::commits::floor;
 use crate::{Bench, Outcome};
 
-type Failed = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Commits of the first filling, a thousand records each.
 const COMMITS: u64 = 300;
 const RECORDS: u64 = 1000;
 
 /// A node, and the address of a chain at it.
-fn node(bench: &Bench, name: &str) -> Result<(Serving, String), Failed> {
+pub(crate) fn node(bench: &Bench, name: &str) -> Result<(Serving, String), Failed> {
     let host = bench.store(name)?;
     let serving = host.serve(&ServeOptions::on("127.0.0.1:0".parse()?))?;
     let url = format!("{}/bench", serving.address()?);
@@ -23,7 +23,7 @@ fn node(bench: &Bench, name: &str) -> Result<(Serving, String), Failed> {
 }
 
 /// A store of the one identity that all clients here have.
-fn client(bench: &Bench, name: &str) -> Result<Store, Failed> {
+pub(crate) fn client(bench: &Bench, name: &str) -> Result<Store, Failed> {
     let identity = Identity::from_seed(&Seed::from_bytes([9; 32]));
     Ok(Store::builder(bench.fresh(name)?)
         .identity(identity)
@@ -31,7 +31,7 @@ fn client(bench: &Bench, name: &str) -> Result<Store, Failed> {
         .wait()?)
 }
 
-fn reaches(chain: &Chain, position: u64) -> Result<(), Failed> {
+pub(crate) fn reaches(chain: &Chain, position: u64) -> Result<(), Failed> {
     while chain.position().0 < position {
         let past = chain
             .local()

@@ -1,0 +1,34 @@
+//! Calls of a store: over the node that a chain follows, or within the process.
+
+use std::sync::Arc;
+
+use ate_net::ChainAddress;
+use ate_view::Chain;
+
+use crate::calls::{Calls, Home};
+use crate::error::Error;
+use crate::store::Store;
+
+impl Store {
+    /// Calls of the chain's identity on a chain of this store.
+    ///
+    /// If the chain follows a node, they go through that node, to servers of all who follow it there, and come back by themselves when the node does. Otherwise they
+    /// reach the servers of this process that came from this store, and those of the peers of this store's own node while it [serves](Store::serve).
+    /// Make it once and clone it: each has sessions of its own.
+    ///
+    /// # Errors
+    /// [`Error::Net`] or [`Error::Address`] if the chain follows a node and the network cannot be started.
+    pub fn calls(&self, chain: &Chain) -> Result<Calls, Error> {
+        let inner = &self.inner;
+        let Some(address) = inner.replica_address(&chain.id()) else {
+            let net = inner.net.lock().clone();
+            let path = Arc::new(inner.board.clone());
+            return Ok(Calls::at(Home::of(net), path, chain));
+        };
+        let address: ChainAddress = address.parse()?;
+        let net = inner.net()?;
+        let endpoint = address.node().endpoint(net.resolve(address.node())?);
+        let link = net.client.link(&endpoint);
+        Ok(Calls::at(Home::of(Some(net)), link, chain))
+    }
+}
