@@ -41,7 +41,7 @@ pub struct Limits {
     pub bytes: Rate,
     /// Streams of one identity that follow a chain, send commits or serve calls. Default 1024.
     pub streams_per_identity: u32,
-    /// Calls of one identity that wait for their answer. Default 256.
+    /// Paths of calls that one identity has open to servers at other connections. Default 1024.
     pub calls_per_identity: u32,
     /// Chains that one identity may found on this node. Default 1024 a day, at any pace. A node that was restarted counts anew.
     pub chains_per_identity: Rate,
@@ -63,7 +63,7 @@ impl Default for Limits {
             requests: Rate::per_second(2000, 4000),
             bytes: Rate::per_second(64 << 20, 128 << 20),
             streams_per_identity: 1024,
-            calls_per_identity: 256,
+            calls_per_identity: 1024,
             chains_per_identity: Rate {
                 tokens: 1024,
                 per_ms: DAY_MS,

@@ -141,6 +141,14 @@ pub(super) async fn call(
     if let Some(verdict) = refused(visit, chain, Act::Call { chain }).await? {
         return refuse(visit, verdict, writer).await;
     }
+    let gate = &visit.shared.gate;
+    let _path = match gate.limiter.call(visit.id) {
+        Ok(path) => path,
+        Err(hit) => {
+            let why = gate.hit(hit).to_string();
+            return visit.refuse(writer, RefusalCode::Busy, &why).await;
+        }
+    };
     let Ok(place) = visit.paths.clone().try_acquire_owned() else {
         let why = "too many paths on one connection";
         return visit.refuse(writer, RefusalCode::Busy, why).await;

@@ -1,9 +1,11 @@
 //! Before a peer has said who it is.
 
-use ate_net::{ConnectionRefusal, HandshakeEnd};
+use ate_net::{
+    ConnectionRefusal, HandshakeEnd, LimitKind, QuicLimits, QuicTransport, Rate, Transport as _,
+};
 
 use super::common::identity;
-use super::raw::{Ask, REFUSED, REPLY, Rig, begin, exchange, hello, message, soon};
+use super::raw::{Ask, REFUSED, REPLY, Rig, begin, exchange, hello, limits, message, soon};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_instead_of_a_greeting_ends_the_connection_and_harms_nobody() {
@@ -102,4 +104,42 @@ async fn a_greeting_of_another_connection_identity_node_or_version_is_none() {
         assert_eq!(refused, 4, "{name}");
         rig.serves().await;
     }
+}
+
+/// The loopback network has more than one address on Linux alone.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_over_its_share_is_refused_and_costs_another_one_nothing() {
+    let mut limits = limits();
+    limits.parties.handshakes_per_address = Rate {
+        tokens: 1,
+        per_ms: 3_600_000,
+        burst: 3,
+    };
+    limits.parties.connections_per_address = 2;
+    let rig = Rig::quic_with(limits);
+    let from = |last: u8| {
+        let at = std::net::SocketAddr::from(([127, 0, 0, last], 0));
+        QuicTransport::client_at(at, &QuicLimits::default()).expect("a port is free")
+    };
+    let greedy = from(2);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(
+            greedy
+                .connect(&rig.endpoint)
+                .await
+                .expect("within its share"),
+        );
+    }
+    for _ in 0..20 {
+        assert!(greedy.connect(&rig.endpoint).await.is_err());
+    }
+    let hit = |limit| rig.metrics().limits_hit.value(limit);
+    assert_eq!(hit(LimitKind::AddressHandshakes), 20);
+    // The third connection was one more than an address may have.
+    soon("closed", held[2].closed()).await;
+    assert_eq!(hit(LimitKind::AddressConnections), 1);
+    let modest = from(3).connect(&rig.endpoint).await;
+    assert!(modest.is_ok(), "another address has a share of its own");
 }

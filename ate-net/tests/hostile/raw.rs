@@ -108,10 +108,19 @@ impl Rig {
         let network = MemoryNetwork::new();
         let listener = network.listen(id).expect("free");
         let endpoint = listener.endpoint();
-        Self::over(Arc::new(network.transport()), Arc::new(listener), endpoint)
+        Self::over(
+            Arc::new(network.transport()),
+            Arc::new(listener),
+            endpoint,
+            limits(),
+        )
     }
 
     pub fn quic() -> Self {
+        Self::quic_with(limits())
+    }
+
+    pub fn quic_with(limits: NodeLimits) -> Self {
         let quic = QuicLimits::default();
         let address = "127.0.0.1:0".parse().expect("an address");
         let listener = QuicListener::bind(address, &identity(50).node_key(), &quic);
@@ -120,7 +129,7 @@ impl Rig {
         let node = listener.node();
         let endpoint = Endpoint { host, port, node };
         let transport = QuicTransport::client(&quic).expect("a port is free");
-        Self::over(Arc::new(transport), Arc::new(listener), endpoint)
+        Self::over(Arc::new(transport), Arc::new(listener), endpoint, limits)
     }
 
     /// Both of them.
@@ -132,6 +141,7 @@ impl Rig {
         transport: Arc<dyn Transport>,
         listener: Arc<dyn Listener>,
         endpoint: Endpoint,
+        limits: NodeLimits,
     ) -> Self {
         let host = Chains::new(50);
         let parts = NodeParts {
@@ -139,7 +149,7 @@ impl Rig {
             host: host.clone(),
             admission: Arc::new(Everybody),
             clock: Arc::new(Noon),
-            limits: limits(),
+            limits,
         };
         Self {
             transport,

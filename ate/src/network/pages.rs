@@ -62,6 +62,26 @@ impl Drop for Paging {
     }
 }
 
+impl State {
+    /// What this store follows of others.
+    fn count_replicas(&self) {
+        let Some(net) = self.inner.net.lock().clone() else {
+            return;
+        };
+        let (mut lag, mut diverged) = (0, 0);
+        for remote in net.remotes.lock().values() {
+            let status = remote.status();
+            lag += status.node_size.unwrap_or(0).saturating_sub(status.agreed);
+            diverged += u64::from(status.diverged.is_some());
+        }
+        self.metrics.replica_lag_commits.set(lag);
+        // It only grows: a replica that was let go takes nothing back.
+        let told = self.metrics.equivocations.value();
+        let news = diverged.saturating_sub(told);
+        self.metrics.equivocations.add(news);
+    }
+}
+
 impl Pages for State {
     fn metrics(&self) -> String {
         let open = self.inner.chains.open_count();
@@ -70,6 +90,7 @@ impl Pages for State {
             let hosted = listed.directory.len();
             self.metrics.chains_hosted.set(hosted as u64);
         }
+        self.count_replicas();
         self.metrics.disk_bytes.set(self.inner.log.disk_bytes());
         self.metrics.render()
     }
