@@ -4,6 +4,7 @@
 //! the chain knows.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use ate_crypto::{Hash, KeyId, Who};
 
@@ -28,7 +29,7 @@ pub struct Batch {
     chain: ChainId,
     pub(crate) proof: Proof,
     pub(crate) proof_bytes: Vec<u8>,
-    pub(crate) commits: Vec<Placing>,
+    pub(crate) commits: Vec<Arc<Placing>>,
 }
 
 /// Who a batch says that it is of: nothing of it was checked.
@@ -78,7 +79,7 @@ impl Batch {
         }
     }
 
-    pub(crate) fn new(chain: ChainId, proof: Proof, commits: Vec<Placing>) -> Self {
+    pub(crate) fn new(chain: ChainId, proof: Proof, commits: Vec<Arc<Placing>>) -> Self {
         let mut proof_bytes = Vec::new();
         proof.encode(&mut proof_bytes);
         Self {
@@ -128,7 +129,7 @@ impl Batch {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let commits = self.commits.iter();
-        self.proof_bytes.len() + commits.map(Placing::bytes).sum::<usize>()
+        self.proof_bytes.len() + commits.map(|placing| placing.bytes()).sum::<usize>()
     }
 
     /// Whether `who`, who must be its author, signed it. About 75 µs.
@@ -177,7 +178,7 @@ impl Batch {
                 });
             }
             last = head.number;
-            commits.push(placing);
+            commits.push(Arc::new(placing));
         }
         reader.finish()?;
         Ok(Self {

@@ -10,7 +10,7 @@ use ate_log::{Cursor, Entry, Frame, FrameKind, Location, MemLog, PartBytes, Plac
 use crate::codec::{Reader, put_bytes, put_varint};
 use crate::commit::{COMMIT_HEAD_PARTS, PART_CONTENTS, PROOF_HEAD_PARTS};
 use crate::committer::apply;
-use crate::error::{BatchError, FollowError, ReadError};
+use crate::error::{BatchError, FollowError, OpenError, ReadError};
 use crate::ids::Position;
 use crate::local::Local;
 use crate::replay::{Depth, Held, ReadTo, frame_bytes, replay};
@@ -263,7 +263,8 @@ impl Local {
         let mut state = self.state.write();
         let confirmed = state.confirmed();
         state.rollback_to(confirmed);
-        let taken = self.judge(&mut state, &shown);
+        let numbered = self.check_numbers(confirmed, frames);
+        let taken = numbered.and_then(|()| self.judge(&mut state, &shown));
         let done = taken.and_then(|(held, open)| {
             self.announce_birth(&state);
             let mut placed = Vec::with_capacity(entries.len());
@@ -277,13 +278,29 @@ impl Local {
             let confirmed = state.confirmed();
             state.rollback_to(confirmed);
         }
-        self.propose_staged(&mut state);
+        self.renew_overlay(&mut state);
         let position = Position(state.confirmed());
         drop(state);
         // Whoever is answered sees it, and whoever watches finds it answered.
         self.settle_landed();
         drop(telling);
         done.map(|()| position)
+    }
+
+    /// A commit has its own number, a proof that of the commit behind it. A load does not look at those of proofs, so that here nothing else would.
+    fn check_numbers(&self, mut next: u64, frames: &[ShownFrame]) -> Result<(), FollowError> {
+        for frame in frames {
+            if frame.number != next {
+                return Err(FollowError::Invalid(OpenError::Damaged {
+                    chain: self.chain(),
+                    seq: next,
+                    at: self.log.start(),
+                    why: "what was shown is not numbered in the chain's order",
+                }));
+            }
+            next += u64::from(frame.is_commit());
+        }
+        Ok(())
     }
 
     /// Replays what was shown on top of the state, whose pending commits it becomes.

@@ -24,6 +24,7 @@ use crate::layered::Layered;
 use crate::policy::WritePolicy;
 use crate::rules::{self, Effects, PendingRow};
 use crate::scope::Scope;
+use crate::seal::Placing;
 use crate::table::{KeyMap, Row, Slot, Table, flag};
 
 /// Most lanes of one author; the least recently used is dropped.
@@ -92,6 +93,8 @@ pub(crate) struct PendingCommit {
     pub(crate) lane: LaneId,
     pub(crate) rows: Vec<(RecordKey, PendingRow)>,
     pub(crate) horizon: Option<Position>,
+    /// It waits to be ordered elsewhere, and its own store shows it meanwhile.
+    pub(crate) staged: Option<Arc<Placing>>,
 }
 
 /// Where a commit stands.
@@ -247,20 +250,21 @@ impl State {
         })
     }
 
-    /// Judges a staged commit as if it were ordered at a time of its own.
+    /// Judges a staged commit as if it were ordered at that time, and shows it to readers of its own store from then on.
     ///
     /// # Errors
     /// As [`State::propose`].
     pub(crate) fn propose_at(
         &mut self,
-        commit: &Commit<Verified>,
+        placing: &Arc<Placing>,
         order_time_ms: u64,
     ) -> Result<(), Reject> {
         let seq = self.next_seq();
-        let effects = rules::check(self, commit, seq)?;
-        self.stack(commit, seq, effects);
+        let effects = rules::check(self, &placing.commit, seq)?;
+        self.stack(&placing.commit, seq, effects);
         if let Some(pending) = self.pending.back_mut() {
             pending.row.order_time_ms = order_time_ms;
+            pending.staged = Some(placing.clone());
         }
         Ok(())
     }
@@ -327,6 +331,7 @@ impl State {
             lane: head.lane,
             rows: effects.rows,
             horizon: effects.horizon,
+            staged: None,
         });
     }
 

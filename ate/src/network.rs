@@ -324,9 +324,6 @@ impl StoreInner {
         net.known
             .meet_name(node, root, address.name(), found.chain, now_ms)?;
         let chain = blocking(|| self.replica(net, found.chain, &full))?;
-        if let Some(remote) = net.remotes.lock().get(&found.chain) {
-            remote.said(found.size);
-        }
         self.reaches(net, &chain, found.size).await?;
         // The name and the root stand in the genesis, which was verified: the node's word counts for nothing.
         let genesis = chain.local().genesis();
@@ -413,6 +410,9 @@ impl StoreInner {
     /// Waits until a replica has what its node said to have.
     async fn reaches(&self, net: &Net, chain: &Chain, size: u64) -> Result<(), Error> {
         const LOOK_EVERY: Duration = Duration::from_millis(100);
+        if let Some(remote) = net.remotes.lock().get(&chain.id()) {
+            remote.said(size);
+        }
         loop {
             let position = chain.position();
             if position.0 >= size {
