@@ -73,6 +73,7 @@ mod commit;
 mod committer;
 mod common;
 mod directory;
+mod dismiss;
 mod draft;
 mod erasure;
 mod error;
@@ -115,7 +116,7 @@ mod tests;
 mod walk;
 mod watch;
 
-pub use batch::Batch;
+pub use batch::{Batch, Claimed};
 pub use checkpoint::Checkpoint;
 pub use committer::{Committed, Committer};
 pub use directory::{Directory, DirectoryEntry};

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::batch::Batch;
 use crate::committer::{Committed, Committer};
 use crate::directory::DirectoryEntry;
+use crate::dismiss::dismissed;
 use crate::draft::{Author, Draft};
 use crate::error::{Reject, SealError, SubmitError};
 use crate::event::Genesis;
@@ -296,8 +297,9 @@ impl Local {
 
     /// Hands over commits that somebody else has signed; one answer for each, in order, and one that is refused does not stop those behind it.
     ///
-    /// Cheap refusals come first: the author must be known to the chain, or be the root that the batch founds the chain on; then the signature is verified, on
-    /// the calling thread and without a lock. A commit that was sent before is answered with the place that it has.
+    /// Cheap refusals come first: the author must be known to the chain, or be the root that the batch founds the chain on; commits that were sent again,
+    /// epochs that are over and states that never were are answered from the state; only then the signature is verified, on the calling thread and without a lock. A commit that was
+    /// sent before is answered with the place that it has.
     pub fn submit_signed(
         self: &Arc<Self>,
         batch: Batch,
@@ -310,7 +312,14 @@ impl Local {
                 .map(|refusal| Pending::ready(Err(refusal.into())))
                 .collect();
         }
-        let known = self.with_state(|state| state.keys.get(&author).cloned());
+        let (known, dismissed) = self.with_state(|state| {
+            let known = state.keys.get(&author).cloned();
+            let dismissed = known.as_ref().and_then(|_| dismissed(state, &batch));
+            (known, dismissed)
+        });
+        if let Some(answers) = dismissed {
+            return answers.into_iter().map(Pending::ready).collect();
+        }
         let founder = batch.genesis().map(|genesis| genesis.root.clone());
         let refusal = match known.or(founder) {
             None => Reject::UnknownAuthor { author },

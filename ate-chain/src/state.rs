@@ -437,6 +437,37 @@ impl State {
         }
     }
 
+    /// As [`State::find_commit`], among the newest `look_back` confirmed commits alone.
+    pub(crate) fn find_recent(
+        &self,
+        author: &KeyId,
+        lane: &LaneId,
+        number: u64,
+        id: &Hash,
+        look_back: usize,
+    ) -> Option<At> {
+        let is_leaf = |seq: u64, row: &CommitRow| {
+            self.tree.leaf(seq) == Some(chain_leaf(seq, row.order_time_ms, id))
+        };
+        let mut pending = (self.confirmed()..).zip(&self.pending);
+        if pending.any(|(seq, commit)| {
+            commit.row.number == number && commit.lane == *lane && is_leaf(seq, &commit.row)
+        }) {
+            return Some(At::Pending);
+        }
+        let newest = self.commits.iter().enumerate().rev().take(look_back);
+        let mut same = newest
+            .map(|(seq, row)| (seq as u64, row))
+            .filter(|(_, row)| {
+                row.number == number
+                    && self.lane_ids.value(row.lane) == lane
+                    && self.authors.value(row.author) == author
+            });
+        let (seq, row) = same.find(|(seq, row)| is_leaf(*seq, row))?;
+        let order_time_ms = row.order_time_ms;
+        Some(At::Confirmed { seq, order_time_ms })
+    }
+
     /// Where a commit stands, found by its number in its author's lane. Linear in the commits behind it.
     pub(crate) fn find_commit(
         &self,

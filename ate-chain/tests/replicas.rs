@@ -312,6 +312,67 @@ fn staged_commits_outlive_their_process() {
     );
 }
 
+/// With a signature that does not hold, so that whatever else is said was said before it was looked at.
+fn unsigned(world: &World, at: usize) -> Batch {
+    let (_, batch) = world.own.unsent(0).swap_remove(at);
+    let mut bytes = Vec::new();
+    batch.encode(&mut bytes);
+    // The signature ends the proof, which stands in front.
+    let proof_bytes = usize::from(bytes[0] & 0x7f) | usize::from(bytes[1] & 0x7f) << 7;
+    bytes[2 + proof_bytes - 1] ^= 1;
+    Batch::decode(world.own.chain(), &bytes).expect("no hash covers the signature")
+}
+
+#[test]
+fn what_the_state_can_answer_costs_no_signature() {
+    let mut world = World::new();
+    let first = world.write("first", "hello");
+    let again = unsigned(&world, 0);
+    world.send();
+    drop(first);
+    let commits = again.ids().len() as u64;
+    for (answer, seq) in world.hosted.submit_signed(again).into_iter().zip(0..) {
+        assert_eq!(answer.wait().expect("it is there").seq, seq);
+    }
+    assert_eq!(world.hosted.position().0, commits);
+
+    // Where the author is not known, and where a signature is needed and does not hold.
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    drop(world.write("second", "x"));
+    let behind = unsigned(&world, 0);
+    let other = Local::at(&committer(9), world.own.chain(), None);
+    let mut refused = other.submit_signed(behind);
+    assert!(matches!(
+        refused.remove(0).wait(),
+        Err(SubmitError::Rejected(Reject::UnknownAuthor { .. }))
+    ));
+    let forged = unsigned(&world, 0);
+    let mut refused = world.hosted.submit_signed(forged);
+    assert!(matches!(
+        refused.remove(0).wait(),
+        Err(SubmitError::Rejected(Reject::Invalid { .. }))
+    ));
+}
+
+#[test]
+fn a_batch_says_whose_it_is_before_it_is_decoded_and_a_bogus_genesis_founds_nothing() {
+    let world = World::new();
+    drop(world.write("first", "hello"));
+    let (_, batch) = world.own.unsent(0).swap_remove(0);
+    let mut bytes = Vec::new();
+    batch.encode(&mut bytes);
+    let claimed = Batch::claimed(&bytes).expect("a proof");
+    assert_eq!(claimed.author, world.owner.id());
+    assert_eq!(claimed.lane, batch.lane());
+    assert_eq!(claimed.commits, batch.ids().len());
+    assert_eq!(batch.founds().expect("founds").root.id(), world.owner.id());
+    assert!(unsigned(&world, 0).founds().is_err());
+    for cut in 0..bytes.len() {
+        assert!(Batch::decode(world.own.chain(), &bytes[..cut]).is_err());
+        drop(Batch::claimed(&bytes[..cut]));
+    }
+}
+
 #[test]
 fn a_refusal_that_its_caller_hears_is_not_kept_and_one_that_nobody_hears_is() {
     let mut world = World::new();

@@ -15,6 +15,7 @@
 mod bench;
 mod crash;
 mod examples;
+mod flood;
 mod fresh;
 mod gate;
 mod layers;
@@ -127,6 +128,12 @@ const COMMANDS: &[Command] = &[
         run: Run::With(sim::command),
     },
     Command {
+        name: "flood",
+        arguments: "[--seconds N] [--rounds N] [--pace PACKETS]",
+        help: "flood a node with strangers and garbage while a good client works, and compare with calm",
+        run: Run::With(flood::command),
+    },
+    Command {
         name: "planted",
         arguments: "",
         help: "switch on each planted bug in turn and demand that the tests find it",
@@ -170,6 +177,7 @@ const GATE: &[(&str, &[&str])] = &[
     ("crash", &["--cycles", "10"]),
     ("netns", &["--rounds", "6"]),
     ("sim", &["--seed", "1", "--seeds", "150"]),
+    ("flood", &["--seconds", "2", "--rounds", "2"]),
     ("planted", &[]),
     ("deny", &[]),
     ("vectors", &[]),

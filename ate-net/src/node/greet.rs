@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use ate_crypto::{Purpose, Signature, Who};
 
-use super::{Shared, code};
+use super::{Shared, code, measure};
 use crate::error::NetError;
 use crate::framed::framed;
 use crate::host::{Act, Peer, Verdict};
+use crate::metrics::{ConnectionRefusal, HandshakeEnd};
 use crate::transport::Connection;
 use crate::wire::{
     Hello, Kind, PROTOCOL_VERSION, RefusalCode, Reply, Request, channel_content, decode, encode,
@@ -22,18 +23,35 @@ pub(super) async fn greet(
     connection: &dyn Connection,
 ) -> Result<Peer, NetError> {
     let limit = shared.parts.limits.hello;
+    let begun = tokio::time::Instant::now();
     let greeted = tokio::time::timeout(limit, hello(shared, connection)).await;
-    let greeted = greeted.unwrap_or_else(|_| {
-        Err(NetError::TimedOut {
-            ms: limit.as_millis() as u64,
-        })
-    });
+    let greeted = greeted.unwrap_or(Err(NetError::TimedOut {
+        ms: limit.as_millis() as u64,
+    }));
+    let metrics = &shared.gate.metrics;
     if let Err(error) = &greeted {
+        metrics.handshakes.add(measure::handshake(error), 1);
+        let why = match error {
+            NetError::Refused { .. } => Some(ConnectionRefusal::Denied),
+            NetError::Protocol { .. } | NetError::TooLarge { .. } => {
+                Some(ConnectionRefusal::Protocol)
+            }
+            _ => None,
+        };
+        if let Some(why) = why {
+            metrics.connections_refused.add(why, 1);
+        }
         let code = match error {
             NetError::Refused { .. } => code::DENIED,
             _ => code::PROTOCOL,
         };
         connection.close(code, &error.to_string());
+    } else {
+        metrics.handshakes.add(HandshakeEnd::Completed, 1);
+        let ms = begun.elapsed().as_millis();
+        metrics
+            .handshake_ms
+            .record(u64::try_from(ms).unwrap_or(u64::MAX));
     }
     greeted
 }
