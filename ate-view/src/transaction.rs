@@ -5,9 +5,7 @@
 
 use std::sync::Arc;
 
-use ate_chain::{
-    Opened, Pending, Position, RecordKey, SchemaTag, SealError, Version, WritePolicy,
-};
+use ate_chain::{Opened, Pending, Position, RecordKey, SchemaTag, SealError, Version, WritePolicy};
 use ate_crypto::{Hash, Who};
 use parking_lot::Mutex;
 

@@ -92,12 +92,20 @@ impl<T: Send + 'static> Write<T> {
     /// # Errors
     /// In the answer: [`CommitError`].
     #[must_use = "the write is on its way, but whether it is durable is in here"]
-    pub fn stage(self) -> Pending<Result<Hash, CommitError>> {
-        let transaction = Transaction::new(self.session);
-        match (self.stage)(&transaction, self.access) {
-            Ok(_) => Submitted::stage(transaction),
-            Err(error) => Pending::ready(Err(error)),
-        }
+    pub fn stage(mut self) -> Pending<Result<Hash, CommitError>> {
+        let transaction = Transaction::new(self.session.clone());
+        let staged = (self.stage)(&transaction, &self.access).map(drop);
+        let Some(content) = lack(&staged) else {
+            return match staged {
+                Ok(()) => Submitted::stage(transaction),
+                Err(error) => Pending::ready(Err(error)),
+            };
+        };
+        Pending::new(FutureSource(Box::pin(async move {
+            let again = || (self.stage)(&transaction, &self.access).map(drop);
+            complete(&self.session, content, again).await?;
+            Submitted::stage(transaction).await
+        })))
     }
 
     /// Writes, on the calling thread if nobody else does, and blocks until it is durable.

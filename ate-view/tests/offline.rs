@@ -157,7 +157,7 @@ impl Client {
 
     fn add(&self, name: &str, more: u64) -> Hash {
         let transaction = self.chain.begin();
-        let change = |value: &mut Count| value.count += more;
+        let change = move |value: &mut Count| value.count += more;
         transaction
             .update::<Count>(name, change)
             .wait()

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ate_chain::{
-    Answered, Batch, Clock, Committer, Contents, FetchError, FollowError, Local,
-    Pending, Position, ShownFrame, SubmitError, Upstream, Wanted,
+    Answered, Batch, Clock, Committer, Contents, FetchError, FollowError, Local, Pending, Position,
+    ShownFrame, SubmitError, Upstream, Wanted,
 };
 use ate_crypto::{Identity, Seed, SeededRandom};
 use ate_log::{Log, MemLog};
