@@ -60,7 +60,9 @@ fn setting() -> Setting {
     let chain = anna.create_chain(&format!("{node}/office")).wait();
     let chain = chain.expect("planned");
     let door = chain.put("door", Door { is_open: true });
-    door.writable_by([bob.identity().who()]).wait().expect("landed");
+    door.writable_by([bob.identity().who()])
+        .wait()
+        .expect("landed");
     let url = format!("{node}/{}/office", anna.identity().id());
     let copy = |store: &Store| {
         let copy = store.chain(&url).wait().expect("follows");
@@ -204,7 +206,10 @@ fn the_handles_of_one_store_call_each_other_without_a_node() {
     let chain = store.chain("office").wait().expect("a chain");
     let here = (store, chain);
     let nobody = calls(&here).call(Echo(vec![1])).wait();
-    assert!(matches!(nobody, Err(CallError::Unreachable { .. })), "{nobody:?}");
+    assert!(
+        matches!(nobody, Err(CallError::Unreachable { .. })),
+        "{nobody:?}"
+    );
     let _serving = calls(&here).serve(echo).wait().expect("served");
     assert_eq!(calls(&here).call(Echo(vec![2])).wait(), Ok(Echo(vec![2])));
 }

@@ -23,11 +23,9 @@ pub(super) async fn greet(
 ) -> Result<Peer, NetError> {
     let limit = shared.parts.limits.hello;
     let greeted = tokio::time::timeout(limit, hello(shared, connection)).await;
-    let greeted = greeted.unwrap_or_else(|_| {
-        Err(NetError::TimedOut {
-            ms: limit.as_millis() as u64,
-        })
-    });
+    let greeted = greeted.unwrap_or(Err(NetError::TimedOut {
+        ms: limit.as_millis() as u64,
+    }));
     if let Err(error) = &greeted {
         let code = match error {
             NetError::Refused { .. } => code::DENIED,
