@@ -36,6 +36,8 @@ pub struct ShownFrame {
 
 const KIND_PROOF: u8 = 1;
 const KIND_COMMIT: u8 = 2;
+/// Proofs before one commit: a log gets one more with each time that its end was torn.
+const PROOFS_IN_A_ROW_MAX: usize = 256;
 /// Most parts of a frame.
 const PARTS_MAX: u64 = 65_538;
 
@@ -287,20 +289,33 @@ impl Local {
         done.map(|()| position)
     }
 
-    /// A commit has its own number, a proof that of the commit behind it. A load does not look at those of proofs, so that here nothing else would.
+    /// A commit has its own number, a proof that of the commit behind it: a load does not look at those of proofs. What is shown ends with a commit, so that nobody
+    /// fills a log with proofs of nothing; a few of them stand in every log whose end was torn.
     fn check_numbers(&self, mut next: u64, frames: &[ShownFrame]) -> Result<(), FollowError> {
+        let invalid = |why, seq| {
+            FollowError::Invalid(OpenError::Damaged {
+                chain: self.chain(),
+                seq,
+                at: self.log.start(),
+                why,
+            })
+        };
+        let mut proofs = 0;
         for frame in frames {
             if frame.number != next {
-                return Err(FollowError::Invalid(OpenError::Damaged {
-                    chain: self.chain(),
-                    seq: next,
-                    at: self.log.start(),
-                    why: "what was shown is not numbered in the chain's order",
-                }));
+                let why = "what was shown is not numbered in the chain's order";
+                return Err(invalid(why, next));
             }
             next += u64::from(frame.is_commit());
+            proofs = if frame.is_commit() { 0 } else { proofs + 1 };
+            if proofs > PROOFS_IN_A_ROW_MAX {
+                return Err(invalid("proofs were shown that cover nothing", next));
+            }
         }
-        Ok(())
+        match proofs {
+            0 => Ok(()),
+            _ => Err(invalid("what was shown does not end with a commit", next)),
+        }
     }
 
     /// Replays what was shown on top of the state, whose pending commits it becomes.
