@@ -192,6 +192,10 @@ def event(data):
         if history > 1:
             raise ValueError("history kind")
         out["link"] = reader.take(48) if history else None
+    elif kind == 8:
+        out["target"], out["ref"], out["erases"] = reader.take(16), reference(reader), True
+    elif kind == 9:
+        out["horizon"] = reader.varint()
     else:
         raise ValueError("event kind")
     if flags & ~ALLOWED.get(kind, 0) or kind == 0 and flags != WRITE | READ:
@@ -246,6 +250,7 @@ class Chain:
         self.keys = {(bytes.fromhex(k["scope"]), k["epoch"]): k for k in file["keys"]}
         self.leaves, self.records, self.lanes, self.last_leaf, self.expected = [], {}, {}, {}, []
         self.epochs, self.known, self.opened = {}, {}, 0
+        self.horizon, self.brought, self.erased, self.ended = 0, {}, {}, {}
 
     def read_key(self, scope, epoch):
         return bytes.fromhex(self.keys[scope, epoch]["read_key"])
@@ -315,7 +320,7 @@ class Chain:
         check("lane number", head["number"] > max(lane, default=0), True)
         check("lane number", head["number"], known["lane_number"])
         lane[head["number"]] = seq
-        names = ["genesis", "create", "update", "remove", "introduce", "grant", "rotate", "require"]
+        names = ["genesis", "create", "update", "remove", "introduce", "grant", "rotate", "require", "erase", "horizon"]
         check("events", [names[e["kind"]] for e in events], known["events"])
         self.bodies(events, parts)
         self.events(seq, head, lane, events)
@@ -354,9 +359,68 @@ class Chain:
                 check("reference", at, stored)
             if "target" in e:
                 self.target(seq, index, e)
+            if "horizon" in e:
+                check("horizon", self.horizon < e["horizon"] <= seq, True)
+                self.horizon = e["horizon"]
+            self.note_bodies(seq, index, e)
             if e["kind"] == 5:
                 check("grant", (e["epoch"], e["recipient"] in self.known), (self.epochs[e["scope"]], True))
         check("author is known", head["author"] in self.known, True)
+
+    def note_bodies(self, seq, index, e):
+        """For section 4.3: which bodies a record has had, when each content was superseded, and when the record was erased last."""
+        key = e.get("target")
+        if key is None:
+            return
+        bodies = self.brought.setdefault(key, [])
+        if e["kind"] in (1, 2, 3, 8):
+            current = [at for at, flags in bodies if flags & CONTENT and at not in self.ended]
+            if CONTENT in e["bodies"] or e["kind"] in (3, 8):
+                self.ended.update({at: seq for at in current})
+        if e["bodies"]:
+            bodies.append(((seq, index), sum(e["bodies"])))
+        if e.get("erases"):
+            self.erased[key] = seq
+
+    def gone(self):
+        """What the chain declares gone: event and flag."""
+        gone = set()
+        for key, bodies in self.brought.items():
+            for (seq, index), flags in bodies:
+                if seq < self.erased.get(key, 0):
+                    gone |= {((seq, index), flag) for flag in (META, CONTENT) if flags & flag}
+                elif flags & CONTENT and self.ended.get((seq, index), self.horizon) < self.horizon:
+                    gone.add(((seq, index), CONTENT))
+        return gone
+
+    def check_destroyed(self, frames):
+        """The frames after what is gone was destroyed: metas are zeros, contents have no bytes, all else is as it was."""
+        gone, met = self.gone(), set()
+        written = [frame for frame in self.file["frames"] if frame["kind"] == "commit"]
+        destroyed = [frame for frame in frames if frame["kind"] == "commit"]
+        check("proofs stay", [f for f in frames if f["kind"] == "proof"], [f for f in self.file["frames"] if f["kind"] == "proof"])
+        for before, after in zip(written, destroyed, strict=True):
+            seq, before, after = before["number"], before["parts"], after["parts"]
+            reader = Reader(bytes.fromhex(before[0]))
+            reader.take(8)
+            count = commit_head(reader.bytes())["count"]
+            events = [event(reader.bytes()) for _ in range(count)]
+            metas, contents = Reader(bytes.fromhex(before[1])), iter(before[2:])
+            expected = [before[0], b""]
+            for index, e in enumerate(events):
+                for flag, (length, _) in e["bodies"].items():
+                    is_gone = ((seq, index), flag) in gone
+                    met |= {((seq, index), flag)} if is_gone else set()
+                    if flag == META:
+                        meta = metas.take(length)
+                        expected[1] += bytes(length) if is_gone else meta
+                    else:
+                        content = next(contents)
+                        expected.append("" if is_gone else content)
+            expected[1] = expected[1].hex()
+            check(f"commit {seq} after the destruction", after, expected)
+        check("what is gone", met, gone)
+        check("something is", bool(gone), True)
 
     def target(self, seq, index, e):
         record = self.records.setdefault(e["target"], {"parent": e.get("parent", ROOT), "scope": False})
@@ -412,6 +476,8 @@ class Chain:
         check("commits", next(commits, None), None)
         check("every proof is used up", self.expected, [])
         self.check_records()
+        if "frames_destroyed" in self.file:
+            self.check_destroyed(self.file["frames_destroyed"])
         root = base64.b64encode(merkle_root(self.leaves)).decode()
         body = f"ate/{self.id.hex()}\n{len(self.leaves)}\n{root}\n"
         check("checkpoint", self.file["checkpoint"].split("\n\n")[0] + "\n", body)
@@ -430,4 +496,5 @@ def main():
     sys.exit(bool(failures) or not passed)
 
 
-main()
+if __name__ == "__main__":
+    main()

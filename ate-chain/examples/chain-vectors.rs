@@ -1,6 +1,8 @@
-//! Writes the small chain of `vectors/chain-1.json` to standard output: every kind of event, with all that a second implementation needs to recompute it.
+//! Writes the small chain of `vectors/chain-1.json` to standard output: every kind of event, with all that a second implementation needs to recompute it. With the
+//! argument `gone` it writes that of `vectors/chain-2.json`: erasures and a horizon, and what the log holds once the bytes are destroyed.
 //!
 //!     cargo run -p ate-chain --example chain-vectors > vectors/chain-1.json
+//!     cargo run -p ate-chain --example chain-vectors gone > vectors/chain-2.json
 //!
 //! Wraps and signatures are hedged, so every run makes another chain; `tests/vectors.rs` and `vectors/check.py` check the one that is committed.
 
@@ -13,7 +15,7 @@ use ate_chain::{
     Readers, RecordKey, Ref, WritePolicy,
 };
 use ate_crypto::{Hash, Identity, NameKey, ReadKey, Seed, SeededRandom, WrapInfo, sha256};
-use ate_log::{FrameKind, Log, MemLog, Scan};
+use ate_log::{FrameKind, FullSpeed, Least, Log, MemLog, Scan};
 use serde_json::{Value, json};
 
 const ROOT: RecordKey = RecordKey::ROOT;
@@ -308,6 +310,8 @@ fn kind(event: &EventHead) -> &'static str {
         Change::Grant(_) => "grant",
         Change::Rotate(_) => "rotate",
         Change::Require { .. } => "require",
+        Change::Erase { .. } => "erase",
+        Change::Horizon { .. } => "horizon",
         _ => "unknown",
     }
 }
@@ -323,8 +327,7 @@ fn frames(log: &dyn Log, chain: ChainId) -> Result<Vec<Value>, Box<dyn Error>> {
             };
             let parts: Vec<String> = frame
                 .parts()
-                .filter_map(|(_, part)| part.here())
-                .map(hex)
+                .map(|(_, part)| hex(part.here().unwrap_or_default()))
                 .collect();
             let mut value = json!({ "kind": kind, "number": frame.number, "parts": parts });
             if let Some(proof) = frame
@@ -342,11 +345,81 @@ fn frames(log: &dyn Log, chain: ChainId) -> Result<Vec<Value>, Box<dyn Error>> {
     Ok(frames)
 }
 
+/// Commits after which bodies may be gone: a record that is erased, erased once more as a tombstone and then made again, and one that was updated twice, with a
+/// horizon between the two. The names of what stays.
+fn write_and_erase(local: &Arc<Local>, root: &Author) -> Result<Vec<Value>, Box<dyn Error>> {
+    let mut draft = Draft::new(root.clone());
+    define(&mut draft, ROOT)?;
+    let plain = CreateOptions::default;
+    add(&mut draft, ROOT, Some("kept"), "stays", plain())?;
+    let erased = add(&mut draft, ROOT, Some("erased"), "goes", plain())?;
+    let updated = add(&mut draft, ROOT, Some("updated"), "first", plain())?;
+    local.commit(draft)?.wait()?;
+    for text in ["second", "third"] {
+        let mut draft = Draft::new(root.clone());
+        let at = at(local, &updated)?;
+        draft.update(updated, at, &schema(), text.into(), None, None)?;
+        local.commit(draft)?.wait()?;
+    }
+    for _ in 0..2 {
+        let mut draft = Draft::new(root.clone());
+        draft.erase(erased, at(local, &erased)?);
+        local.commit(draft)?.wait()?;
+    }
+    // The first update, of commit 2, stands below it, the second one does not.
+    let mut draft = Draft::new(root.clone());
+    draft.set_horizon(Position(3));
+    local.commit(draft)?.wait()?;
+    let mut draft = Draft::new(root.clone());
+    let again = CreateOptions {
+        supersedes: at(local, &erased)?,
+        ..plain()
+    };
+    add(&mut draft, ROOT, Some("erased"), "back", again)?;
+    local.commit(draft)?.wait()?;
+    [
+        ("schema", "text"),
+        ("notes", "kept"),
+        ("notes", "erased"),
+        ("notes", "updated"),
+    ]
+    .iter()
+    .map(|(collection, name)| describe(local, root, &ROOT, collection, name))
+    .collect()
+}
+
+/// The chain with erasures: its frames as they were written, and as they are when what is gone was destroyed.
+fn gone(
+    committer: &Arc<Committer>,
+    log: &dyn Log,
+    root: &Identity,
+) -> Result<Value, Box<dyn Error>> {
+    let local = Local::create(committer, "gone", root)?;
+    let records = write_and_erase(&local, &local.author(root))?;
+    let written = frames(log, local.chain())?;
+    local.finish_erasures()?;
+    let spans = local.superseded_below(Position(u64::MAX))?;
+    log.erase(&spans, Least::ANY, &mut FullSpeed)?;
+    Ok(json!({
+        "format": 1,
+        "chain_id": hex(&local.chain().0.0),
+        "name": "gone",
+        "descriptor": hex(DESCRIPTOR),
+        "keys": keys(&local, root)?,
+        "records": records,
+        "commits": commits(&local)?,
+        "frames": written,
+        "frames_destroyed": frames(log, local.chain())?,
+        "checkpoint": local.checkpoint(root).ok_or("the root is the sequencer")?,
+    }))
+}
+
 #[expect(clippy::print_stdout, reason = "it is what the program is for")]
 fn main() -> Result<(), Box<dyn Error>> {
     let (root_seed, ann_seed) = ([0x11; 32], [0x22; 32]);
     let [root, ann] =
         [root_seed, ann_seed].map(|seed| Identity::from_seed(&Seed::from_bytes(seed)));
+    let who = |seed: &[u8], identity: &Identity| json!({ "seed": hex(seed), "who": hex(identity.who().as_bytes()), "key_id": hex(&identity.id().0) });
     let log = Arc::new(MemLog::new());
     let committer = Committer::new(
         log.clone(),
@@ -355,10 +428,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         None,
         [7; 16],
     );
+    if std::env::args().nth(1).as_deref() == Some("gone") {
+        let mut vectors = gone(&committer, &*log, &root)?;
+        vectors["identities"] = json!([who(&root_seed, &root)]);
+        println!("{vectors:#}");
+        return Ok(());
+    }
     let local = Local::create(&committer, "vectors", &root)?;
     let other = Local::create(&committer, "beside", &root)?;
     let records = write(&local, &other, &local.author(&root), &local.author(&ann))?;
-    let who = |seed: &[u8], identity: &Identity| json!({ "seed": hex(seed), "who": hex(identity.who().as_bytes()), "key_id": hex(&identity.id().0) });
     let note = local.checkpoint(&root).ok_or("the root is the sequencer")?;
     let vectors = json!({
         "format": 1,

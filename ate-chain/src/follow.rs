@@ -10,7 +10,7 @@ use ate_log::{Cursor, Entry, Frame, FrameKind, Location, MemLog, PartBytes, Plac
 use crate::codec::{Reader, put_bytes, put_varint};
 use crate::commit::{COMMIT_HEAD_PARTS, PART_CONTENTS, PROOF_HEAD_PARTS};
 use crate::committer::apply;
-use crate::error::{BatchError, FollowError, ReadError};
+use crate::error::{BatchError, FollowError, OpenError, ReadError};
 use crate::ids::Position;
 use crate::local::Local;
 use crate::replay::{Depth, Held, ReadTo, frame_bytes, replay};
@@ -36,6 +36,8 @@ pub struct ShownFrame {
 
 const KIND_PROOF: u8 = 1;
 const KIND_COMMIT: u8 = 2;
+/// Proofs before one commit: a log gets one more with each time that its end was torn.
+const PROOFS_IN_A_ROW_MAX: usize = 256;
 /// Most parts of a frame.
 const PARTS_MAX: u64 = 65_538;
 
@@ -263,7 +265,8 @@ impl Local {
         let mut state = self.state.write();
         let confirmed = state.confirmed();
         state.rollback_to(confirmed);
-        let taken = self.judge(&mut state, &shown);
+        let numbered = self.check_numbers(confirmed, frames);
+        let taken = numbered.and_then(|()| self.judge(&mut state, &shown));
         let done = taken.and_then(|(held, open)| {
             self.announce_birth(&state);
             let mut placed = Vec::with_capacity(entries.len());
@@ -277,13 +280,42 @@ impl Local {
             let confirmed = state.confirmed();
             state.rollback_to(confirmed);
         }
-        self.propose_staged(&mut state);
+        self.renew_overlay(&mut state);
         let position = Position(state.confirmed());
         drop(state);
         // Whoever is answered sees it, and whoever watches finds it answered.
         self.settle_landed();
         drop(telling);
         done.map(|()| position)
+    }
+
+    /// A commit has its own number, a proof that of the commit behind it: a load does not look at those of proofs. What is shown ends with a commit, so that nobody
+    /// fills a log with proofs of nothing; a few of them stand in every log whose end was torn.
+    fn check_numbers(&self, mut next: u64, frames: &[ShownFrame]) -> Result<(), FollowError> {
+        let invalid = |why, seq| {
+            FollowError::Invalid(OpenError::Damaged {
+                chain: self.chain(),
+                seq,
+                at: self.log.start(),
+                why,
+            })
+        };
+        let mut proofs = 0;
+        for frame in frames {
+            if frame.number != next {
+                let why = "what was shown is not numbered in the chain's order";
+                return Err(invalid(why, next));
+            }
+            next += u64::from(frame.is_commit());
+            proofs = if frame.is_commit() { 0 } else { proofs + 1 };
+            if proofs > PROOFS_IN_A_ROW_MAX {
+                return Err(invalid("proofs were shown that cover nothing", next));
+            }
+        }
+        match proofs {
+            0 => Ok(()),
+            _ => Err(invalid("what was shown does not end with a commit", next)),
+        }
     }
 
     /// Replays what was shown on top of the state, whose pending commits it becomes.

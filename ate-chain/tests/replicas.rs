@@ -1,54 +1,16 @@
 //! A chain that is ordered in one store and followed by others, without any network: what is sent, shown, refused, forged and fetched.
 
+#[path = "common/replica.rs"]
+mod replica;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use ate_chain::*;
-use ate_crypto::{Identity, Seed, SeededRandom, sha256};
+use ate_crypto::{Identity, sha256};
 use ate_log::{FileLog, LogOptions, Loss, LossyStorage, MemLog};
-use parking_lot::Mutex;
 
-struct Noon;
-impl Clock for Noon {
-    fn now_ms(&self) -> u64 {
-        1_700_000_000_000
-    }
-}
-
-fn identity(number: u8) -> Identity {
-    Identity::from_seed(&Seed::generate(&SeededRandom::new(number.into())))
-}
-
-fn committer(store: u8) -> Arc<Committer> {
-    let random = Arc::new(SeededRandom::new(100 + u64::from(store)));
-    Committer::new(
-        Arc::new(MemLog::new()),
-        Arc::new(Noon),
-        random,
-        None,
-        [store; 16],
-    )
-}
-
-/// The sequencer, reached by calls.
-struct Node {
-    chain: Mutex<Option<Arc<Local>>>,
-    wakes: AtomicUsize,
-}
-
-impl Upstream for Node {
-    fn wake(&self) {
-        self.wakes.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn fetch(&self, wanted: Vec<Wanted>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
-        let chain = self.chain.lock().clone().expect("the node has the chain");
-        let contents = wanted
-            .into_iter()
-            .map(|wanted| chain.sealed_content(wanted.content));
-        Pending::ready(Ok(contents.map(|content| content.expect("read")).collect()))
-    }
-}
+use replica::{Node, catch_up, committer, committer_over, identity, send};
 
 /// A node with a chain, and a replica of it.
 struct World {
@@ -64,10 +26,7 @@ impl World {
         let owner = identity(1);
         let own = Local::create(&committer(1), "notes", &owner).expect("planned");
         let hosted = Local::at(&committer(2), own.chain(), None);
-        let node = Arc::new(Node {
-            chain: Mutex::new(Some(hosted.clone())),
-            wakes: AtomicUsize::new(0),
-        });
+        let node = Node::of(Some(hosted.clone()));
         own.follow(node.clone()).expect("follows");
         Self {
             node,
@@ -87,32 +46,10 @@ impl World {
 
     /// Sends what is staged, as bytes, and notes the answers.
     fn send(&mut self) -> Vec<Answered> {
-        self.own.sync_staged().expect("synced");
-        let sent = self.sent;
-        let mut answers = Vec::new();
-        for (ticket, batch) in self.own.unsent(sent) {
-            self.sent = ticket;
-            let mut bytes = Vec::new();
-            batch.encode(&mut bytes);
-            let batch = Batch::decode(self.own.chain(), &bytes).expect("decodes");
-            let ids = batch.ids().to_vec();
-            for (id, answer) in ids.iter().zip(self.hosted.submit_signed(batch)) {
-                let answer = match answer.wait() {
-                    Ok(committed) => Answered::Landed { seq: committed.seq },
-                    Err(SubmitError::Rejected(reason)) => Answered::Refused {
-                        reason,
-                        at: self.hosted.position(),
-                    },
-                    Err(error) => panic!("{error}"),
-                };
-                self.own.answered(id, answer.clone());
-                answers.push(answer);
-            }
-        }
-        answers
+        send(&self.hosted, &self.own, &mut self.sent)
     }
 
-    fn write(&self, name: &str, content: &str) -> Pending<Result<Committed, SubmitError>> {
+    fn draft(&self, name: &str, content: &str) -> Draft {
         let schema = sha256(&[b"text"]);
         let mut draft = Draft::new(self.own.author(&self.owner));
         let root = RecordKey::ROOT;
@@ -142,24 +79,18 @@ impl World {
                 CreateOptions::default(),
             )
             .expect("drafted");
+        draft
+    }
+
+    fn write(&self, name: &str, content: &str) -> Pending<Result<Committed, SubmitError>> {
+        let draft = self.draft(name, content);
         self.own.commit(draft).expect("sealed")
     }
-}
 
-/// Shows the replica all that the node has, as bytes.
-fn catch_up(hosted: &Local, replica: &Local, contents: Contents) -> Result<Position, FollowError> {
-    let mut from = hosted.show_from(replica.position().0).expect("not ahead");
-    loop {
-        let mut frames = Vec::new();
-        from = hosted
-            .show(from, contents, 2000, &mut frames)
-            .expect("shown");
-        if frames.is_empty() {
-            return Ok(replica.position());
-        }
-        let mut bytes = Vec::new();
-        frames.iter().for_each(|frame| frame.encode(&mut bytes));
-        replica.take_in(&ShownFrame::decode_all(&bytes).expect("decodes"))?;
+    /// As [`World::write`], by somebody who can tell the commit's id.
+    fn track(&self, name: &str, content: &str) -> Submission {
+        let draft = self.draft(name, content);
+        self.own.submit_staged(draft.seal(0).expect("sealed"), None)
     }
 }
 
@@ -357,17 +288,11 @@ fn nothing_that_is_shown_with_a_changed_byte_is_taken_in() {
 fn staged_commits_outlive_their_process() {
     let log = Arc::new(MemLog::new());
     let owner = identity(1);
-    let node = Arc::new(Node {
-        chain: Mutex::new(None),
-        wakes: AtomicUsize::new(0),
-    });
-    let committer = |seed| {
-        let random = Arc::new(SeededRandom::new(seed));
-        Committer::new(log.clone(), Arc::new(Noon), random, None, [1; 16])
-    };
+    let node = Node::of(None);
+    let committer = |seed| committer_over(&log, 1, seed);
     let own = Local::create(&committer(1), "notes", &owner).expect("planned");
     own.follow(node.clone()).expect("follows");
-    let hosted = Local::at(&self::committer(2), own.chain(), None);
+    let hosted = Local::at(&replica::committer(2), own.chain(), None);
     *node.chain.lock() = Some(hosted.clone());
     let mut world = World {
         node,
@@ -398,22 +323,116 @@ fn staged_commits_outlive_their_process() {
     );
 }
 
+/// With a signature that does not hold, so that whatever else is said was said before it was looked at.
+fn unsigned(world: &World, at: usize) -> Batch {
+    let (_, batch) = world.own.unsent(0).swap_remove(at);
+    let mut bytes = Vec::new();
+    batch.encode(&mut bytes);
+    // The signature ends the proof, which stands in front.
+    let proof_bytes = usize::from(bytes[0] & 0x7f) | usize::from(bytes[1] & 0x7f) << 7;
+    bytes[2 + proof_bytes - 1] ^= 1;
+    Batch::decode(world.own.chain(), &bytes).expect("no hash covers the signature")
+}
+
+#[test]
+fn what_the_state_can_answer_costs_no_signature() {
+    let mut world = World::new();
+    let first = world.write("first", "hello");
+    let again = unsigned(&world, 0);
+    world.send();
+    drop(first);
+    let commits = again.ids().len() as u64;
+    for (answer, seq) in world.hosted.submit_signed(again).into_iter().zip(0..) {
+        assert_eq!(answer.wait().expect("it is there").seq, seq);
+    }
+    assert_eq!(world.hosted.position().0, commits);
+
+    // Where the author is not known, and where a signature is needed and does not hold.
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    drop(world.write("second", "x"));
+    let behind = unsigned(&world, 0);
+    let other = Local::at(&committer(9), world.own.chain(), None);
+    let mut refused = other.submit_signed(behind);
+    assert!(matches!(
+        refused.remove(0).wait(),
+        Err(SubmitError::Rejected(Reject::UnknownAuthor { .. }))
+    ));
+    let forged = unsigned(&world, 0);
+    let mut refused = world.hosted.submit_signed(forged);
+    assert!(matches!(
+        refused.remove(0).wait(),
+        Err(SubmitError::Rejected(Reject::Invalid { .. }))
+    ));
+}
+
+#[test]
+fn a_batch_says_whose_it_is_before_it_is_decoded_and_a_bogus_genesis_founds_nothing() {
+    let world = World::new();
+    drop(world.write("first", "hello"));
+    let (_, batch) = world.own.unsent(0).swap_remove(0);
+    let mut bytes = Vec::new();
+    batch.encode(&mut bytes);
+    let claimed = Batch::claimed(&bytes).expect("a proof");
+    assert_eq!(claimed.author, world.owner.id());
+    assert_eq!(claimed.lane, batch.lane());
+    assert_eq!(claimed.commits, batch.ids().len());
+    assert_eq!(batch.founds().expect("founds").root.id(), world.owner.id());
+    assert!(unsigned(&world, 0).founds().is_err());
+    for cut in 0..bytes.len() {
+        assert!(Batch::decode(world.own.chain(), &bytes[..cut]).is_err());
+        drop(Batch::claimed(&bytes[..cut]));
+    }
+}
+
+#[test]
+fn a_refusal_that_its_caller_hears_is_not_kept_and_one_that_nobody_hears_is() {
+    let mut world = World::new();
+    drop(world.write("taken", "mine"));
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    let heard = world.write("heard", "1");
+    drop(world.write("unheard", "2"));
+    let ids: Vec<_> = world.own.staged().iter().map(|info| info.id).collect();
+    for id in &ids {
+        let reason = Reject::Elsewhere {
+            why: "a quota".into(),
+        };
+        let at = world.own.position();
+        world.own.answered(id, Answered::Refused { reason, at });
+    }
+    assert!(heard.wait().is_err());
+    let kept = world.own.refused();
+    assert!(kept.len() == 1 && kept[0].id() == ids[1], "{kept:?}");
+    assert!(!kept[0].may_retry() && world.own.take_refused().is_empty());
+    let author = world.own.author(&world.owner);
+    let opened = world.own.open_refused(&author, &kept[0], 0).expect("opens");
+    assert_eq!(opened.content, b"2");
+    assert_eq!(
+        world.own.refused_name(&author, &kept[0], 0),
+        Some((String::new(), "unheard".to_owned()))
+    );
+    let outcome = world.own.outcome(&ids[1]);
+    assert!(matches!(outcome, CommitOutcome::Refused { reason } if reason.contains("a quota")));
+}
+
 #[test]
 fn a_commit_whose_number_another_one_has_used_is_refused_and_not_answered_with_its_place() {
     let mut world = World::new();
     drop(world.write("first", "hello"));
     world.send();
     catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
-    // The same store, copied: both use the next number.
-    let copy = World {
+    // The same store, copied while it runs, with its randomness: both use the same number.
+    let mut copy = World {
         node: world.node.clone(),
         hosted: world.hosted.clone(),
         own: world.replica(1),
         owner: world.owner.clone(),
         sent: 0,
     };
-    catch_up(&world.hosted, &copy.own, Contents::Eager).expect("verifies");
-    let mut copy = copy;
+    (world.own, world.sent) = (world.replica(1), 0);
+    for own in [&world.own, &copy.own] {
+        catch_up(&world.hosted, own, Contents::Eager).expect("verifies");
+    }
     drop(world.write("second", "mine"));
     let other = copy.write("third", "also mine");
     assert_eq!(world.own.staged()[0].number, copy.own.staged()[0].number);
@@ -460,15 +479,6 @@ fn what_the_chain_shows_counts_and_not_what_was_said_of_it() {
 }
 
 #[test]
-fn nothing_is_sent_before_it_is_on_the_own_disk() {
-    let world = World::new();
-    drop(world.write("first", "hello"));
-    assert!(!world.own.has_unsent() && world.own.unsent(0).is_empty());
-    world.own.sync_staged().expect("synced");
-    assert!(world.own.has_unsent() && world.own.unsent(0).len() == 1);
-}
-
-#[test]
 fn who_sends_again_waits_for_the_new_answer() {
     let mut world = World::new();
     drop(world.write("first", "hello"));
@@ -501,25 +511,51 @@ fn a_refusal_that_was_told_outlives_a_loss_of_power() {
     drop(world.write("first", "hello"));
     world.send();
     let disk = LossyStorage::new();
-    let open = |disk: LossyStorage| {
+    let open = |disk: LossyStorage, seed| {
         let log = FileLog::open(Arc::new(disk), LogOptions::new([7; 16])).expect("opens");
-        let random = Arc::new(SeededRandom::new(8));
-        Committer::new(Arc::new(log), Arc::new(Noon), random, None, [8; 16])
+        committer_over(&Arc::new(log), 8, seed)
     };
-    world.own = Local::at(&open(disk.clone()), chain, None);
+    world.own = Local::at(&open(disk.clone(), 8), chain, None);
     world.own.follow(world.node.clone()).expect("follows");
     catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    // Nobody knows the id of one; the other one is kept for whoever deals with it. The rest of their batches is not settled.
     let told = world.write("second", "x");
+    let tracked = world.track("third", "y");
     world.own.sync_staged().expect("synced");
+    let ids: Vec<_> = world.own.staged().iter().map(|staged| staged.id).collect();
+    for id in &ids {
+        let reason = Reject::Elsewhere { why: "no".into() };
+        let at = world.own.position();
+        world.own.answered(id, Answered::Refused { reason, at });
+    }
+    assert!(matches!(told.wait(), Err(SubmitError::Rejected(_))));
+    assert!(matches!(
+        tracked.outcome.wait(),
+        Err(SubmitError::Rejected(_))
+    ));
+
+    let image = disk.image_after_cut(Loss::Everything);
+    let again = Local::open(&open(LossyStorage::from_image(image), 9), chain, None).expect("opens");
+    again.follow(world.node.clone()).expect("follows");
+    assert_eq!(again.staged(), []);
+    assert_eq!(again.outcome(&ids[0]), CommitOutcome::Unknown);
+    let kept = again.refused();
+    assert!(kept.len() == 1 && kept[0].id() == ids[1], "{kept:?}");
+}
+
+#[test]
+fn the_number_of_a_refused_commit_stays_used() {
+    let mut world = World::new();
+    drop(world.write("first", "hello"));
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    let refused = world.write("second", "x");
+    let number = world.own.staged()[0].number;
     let id = world.own.staged()[0].id;
     let reason = Reject::Elsewhere { why: "no".into() };
     let at = world.own.position();
     world.own.answered(&id, Answered::Refused { reason, at });
-    assert!(matches!(told.wait(), Err(SubmitError::Rejected(_))));
-
-    let image = disk.image_after_cut(Loss::Everything);
-    let again = Local::open(&open(LossyStorage::from_image(image)), chain, None).expect("opens");
-    again.follow(world.node.clone()).expect("follows");
-    assert_eq!(again.staged(), []);
-    assert!(matches!(again.outcome(&id), CommitOutcome::Refused { .. }));
+    assert!(refused.wait().is_err());
+    drop(world.write("third", "y"));
+    assert_eq!(world.own.staged()[0].number, number + 1);
 }

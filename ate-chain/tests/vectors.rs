@@ -1,4 +1,4 @@
-//! The committed chain `vectors/chain-1.json` opens, verifies and reads as it says. `vectors/check.py` recomputes it from docs/format.md alone.
+//! The committed chains `vectors/chain-1.json` and `chain-2.json` open, verify and read as they say. `vectors/check.py` recomputes them from docs/format.md alone.
 #![allow(
     clippy::unwrap_used,
     reason = "a helper of a test fails as the test does"
@@ -8,9 +8,9 @@ mod common;
 
 use std::error::Error;
 
-use ate_chain::{Checkpoint, Depth, Local, Position, RecordKey};
+use ate_chain::{Checkpoint, Depth, Local, Position, ReadError, RecordKey, Version};
 use ate_crypto::{Identity, Seed};
-use ate_log::{FrameKind, StreamId};
+use ate_log::{FrameKind, Log as _, StreamId};
 use common::{Kept, open, rebuilt};
 use serde_json::Value;
 
@@ -120,6 +120,102 @@ fn the_committed_chain_is_understood() -> Result<(), Box<dyn Error>> {
             size: position.0,
             root: last
         }
+    );
+    Ok(())
+}
+
+/// The frames as they were written.
+fn written(vectors: &Value) -> Vec<Kept> {
+    let stream = StreamId(bytes(&vectors["chain_id"]).try_into().unwrap());
+    let frames = list(&vectors["frames"]).iter();
+    frames
+        .map(|frame| {
+            let is_proof = frame["kind"] == "proof";
+            Kept {
+                kind: if is_proof {
+                    FrameKind::Proof
+                } else {
+                    FrameKind::Commit
+                },
+                stream,
+                number: frame["number"].as_u64().unwrap(),
+                head_parts: if is_proof { 1 } else { 2 },
+                parts: list(&frame["parts"]).iter().map(bytes).collect(),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn the_chain_with_erasures_is_understood_and_loses_what_the_vectors_say()
+-> Result<(), Box<dyn Error>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../vectors/chain-2.json");
+    let vectors: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    let seed = bytes(&vectors["identities"][0]["seed"]);
+    let root = Identity::from_seed(&Seed::from_bytes(seed[..].try_into()?));
+    let (log, _) = rebuilt(&written(&vectors));
+    let chain = ate_chain::ChainId(ate_crypto::Hash(
+        bytes(&vectors["chain_id"])[..].try_into()?,
+    ));
+    let commits = list(&vectors["commits"]);
+    let (_, position, last) = Local::verify(&*log, chain, Depth::Deep, |_| {})?;
+    assert_eq!(position, Position(commits.len() as u64));
+    assert_eq!(
+        last.0.to_vec(),
+        bytes(&commits[commits.len() - 1]["root_after"])
+    );
+
+    let local = open(log.clone(), chain)?;
+    let author = local.author(&root);
+    for record in list(&vectors["records"]) {
+        let key = RecordKey(bytes(&record["key"])[..].try_into()?);
+        let opened = local.open_content(&author, &key)?;
+        assert_eq!(opened.content, bytes(&record["content"]));
+        assert_eq!(
+            opened.version.to_string(),
+            record["version"].as_str().unwrap()
+        );
+    }
+    // The bytes are still there, and are refused all the same.
+    let key_of = |name: &str| author.named_key(&RecordKey::ROOT, "notes", name);
+    let first = |seq, event| Version { seq, event };
+    let erased = local.open_version(&author, &key_of("erased")?, first(1, 2));
+    assert!(
+        matches!(erased, Err(ReadError::Erased { .. })),
+        "{erased:?}"
+    );
+    let dropped = local.open_version(&author, &key_of("updated")?, first(1, 3));
+    assert!(
+        matches!(dropped, Err(ReadError::Dropped { .. })),
+        "{dropped:?}"
+    );
+    local.open_version(&author, &key_of("updated")?, first(2, 0))?;
+
+    local.finish_erasures()?;
+    let spans = local.superseded_below(local.horizon())?;
+    log.erase(&spans, ate_log::Least::ANY, &mut ate_log::FullSpeed)?;
+    let mut destroyed = Vec::new();
+    log.scan(
+        ate_log::Scan::from(log.start()).with_bodies(),
+        &mut |frame| {
+            let parts = frame.parts();
+            destroyed.push(
+                parts
+                    .map(|(_, part)| part.here().unwrap_or_default().to_vec())
+                    .collect::<Vec<_>>(),
+            );
+            std::ops::ControlFlow::Continue(())
+        },
+    )?;
+    let expected: Vec<Vec<Vec<u8>>> = list(&vectors["frames_destroyed"])
+        .iter()
+        .map(|frame| list(&frame["parts"]).iter().map(bytes).collect())
+        .collect();
+    assert_eq!(destroyed, expected);
+    let (proved, ..) = Local::verify(&*log, chain, Depth::Deep, |_| {})?;
+    assert_eq!(
+        proved.erased, 3,
+        "a name, its content, and a superseded content"
     );
     Ok(())
 }

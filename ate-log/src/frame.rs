@@ -57,8 +57,6 @@ pub enum FrameKind {
     Commit = 1,
     /// A proof that covers commits after it.
     Proof = 2,
-    /// Entries that wait to become part of a stream elsewhere.
-    Staged = 3,
     /// Entries of the stream with this number or a higher one that stand before this frame
     /// are withdrawn. The log carries the frame and does nothing about it.
     Void = 4,
@@ -66,6 +64,8 @@ pub enum FrameKind {
     Settled = 5,
     /// A body of another stream's entry, which came later than the entry.
     Body = 6,
+    /// Entries that wait to become part of a stream elsewhere.
+    Staged = 7,
 }
 
 impl FrameKind {
@@ -73,10 +73,10 @@ impl FrameKind {
         match byte {
             1 => Some(Self::Commit),
             2 => Some(Self::Proof),
-            3 => Some(Self::Staged),
             4 => Some(Self::Void),
             5 => Some(Self::Settled),
             6 => Some(Self::Body),
+            7 => Some(Self::Staged),
             _ => None,
         }
     }

@@ -214,8 +214,9 @@ pub(crate) enum WireRef {
     Lane(u64, u32),
 }
 
-/// Why a node says no, for programs.
+/// Why a node says no, for programs. A code that is not known here counts as [`Failed`](RefusalCode::Failed), so that later ones may be told too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(from = "u32", into = "u32")]
 #[non_exhaustive]
 pub enum RefusalCode {
     /// There is no such chain here, or not for this identity: the two are not told apart.
@@ -236,6 +237,27 @@ pub enum RefusalCode {
     Leaving,
 }
 
+impl From<u32> for RefusalCode {
+    fn from(code: u32) -> Self {
+        match code {
+            0 => Self::Absent,
+            1 => Self::Denied,
+            2 => Self::Busy,
+            3 => Self::Protocol,
+            4 => Self::Version,
+            5 => Self::Behind,
+            7 => Self::Leaving,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<RefusalCode> for u32 {
+    fn from(code: RefusalCode) -> Self {
+        code as Self
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Refusal {
     pub(crate) code: RefusalCode,
@@ -254,6 +276,14 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, NetEr
         _ => Err(NetError::Protocol {
             what: "a message that does not decode",
         }),
+    }
+}
+
+/// The version that a Hello begins with, whatever follows: a later version may say more in it, and is to be told that it is not spoken here.
+pub(crate) fn hello_version(request: &[u8]) -> Option<u16> {
+    match postcard::take_from_bytes::<(u32, u16)>(request) {
+        Ok(((0, version), _)) => Some(version),
+        _ => None,
     }
 }
 
@@ -349,3 +379,6 @@ impl WireAnswer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

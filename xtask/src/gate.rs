@@ -62,17 +62,24 @@ pub(crate) fn doc() -> Result<Outcome> {
 }
 
 pub(crate) fn vectors() -> Result<Outcome> {
-    let script = root().join("vectors/check.py");
-    if !script.is_file() {
-        bail!("vectors/check.py is missing, but docs/format.md promises it");
+    let scripts = [
+        ("vectors/check.py", "docs/format.md"),
+        ("vectors/check-protocol.py", "docs/protocol.md"),
+    ];
+    for (script, promised_by) in scripts {
+        if !root().join(script).is_file() {
+            bail!("{script} is missing, but {promised_by} promises it");
+        }
     }
     if !answers(Command::new("python3").arg("--version")) {
         return Ok(Outcome::Skipped("python3 is not installed".to_owned()));
     }
-    run(Command::new("python3")
-        .arg("vectors/check.py")
-        .current_dir(root())
-        .env("PYTHONDONTWRITEBYTECODE", "1"))?;
+    for (script, _) in scripts {
+        run(Command::new("python3")
+            .arg(script)
+            .current_dir(root())
+            .env("PYTHONDONTWRITEBYTECODE", "1"))?;
+    }
     Ok(Outcome::Passed)
 }
 

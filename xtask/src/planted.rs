@@ -226,10 +226,6 @@ const BUGS: &[Bug] = &[
         found_by: &[("net_seeds", "no_seed_of_a_network_breaks_a_promise")],
     },
     Bug {
-        name: "send-before-it-is-staged",
-        found_by: &[("net_seeds", "no_seed_of_a_network_breaks_a_promise")],
-    },
-    Bug {
         name: "send-the-newest-first",
         found_by: &[("net_seeds", "no_seed_of_a_network_breaks_a_promise")],
     },

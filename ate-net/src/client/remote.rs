@@ -114,7 +114,7 @@ impl Link {
 
 impl Upstream for Handle {
     fn wake(&self) {
-        // What is on the disk is sent.
+        self.shared.send.notify_one();
         self.shared.stage.notify_one();
     }
 
@@ -149,9 +149,8 @@ async fn stage(shared: Arc<Shared>, weak: Weak<Local>) {
         shared.stage.notified().await;
         let Some(local) = weak.upgrade() else { return };
         // A log that fails refuses what comes next, and says so to whoever writes.
-        match blocking(|| local.sync_staged()) {
-            Ok(()) => shared.send.notify_one(),
-            Err(error) => shared.note(|status| status.trouble = Some(error.to_string())),
+        if let Err(error) = blocking(|| local.sync_staged()) {
+            shared.note(|status| status.trouble = Some(error.to_string()));
         }
     }
 }

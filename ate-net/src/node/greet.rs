@@ -1,20 +1,25 @@
 //! The first stream of a connection: the peer shows who it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ate_crypto::{Purpose, Signature, Who};
 
-use super::{Shared, code};
+use super::{Shared, code, measure};
 use crate::error::NetError;
 use crate::framed::framed;
 use crate::host::{Act, Peer, Verdict};
+use crate::metrics::{ConnectionRefusal, HandshakeEnd};
 use crate::transport::Connection;
 use crate::wire::{
     Hello, Kind, PROTOCOL_VERSION, RefusalCode, Reply, Request, channel_content, decode, encode,
+    hello_version,
 };
 
 /// A Hello has 3,201 bytes of identity and 3,373 of signature.
 const HELLO_BYTES_MAX: usize = 8 << 10;
+/// For a peer that was refused to read why and to go: closing takes back what it has not read.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Who is at the other end, proven for this connection. Any failure closes it.
 pub(super) async fn greet(
@@ -22,18 +27,38 @@ pub(super) async fn greet(
     connection: &dyn Connection,
 ) -> Result<Peer, NetError> {
     let limit = shared.parts.limits.hello;
+    let begun = tokio::time::Instant::now();
     let greeted = tokio::time::timeout(limit, hello(shared, connection)).await;
-    let greeted = greeted.unwrap_or_else(|_| {
-        Err(NetError::TimedOut {
-            ms: limit.as_millis() as u64,
-        })
-    });
+    let greeted = greeted.unwrap_or(Err(NetError::TimedOut {
+        ms: limit.as_millis() as u64,
+    }));
+    let metrics = &shared.gate.metrics;
     if let Err(error) = &greeted {
+        metrics.handshakes.add(measure::handshake(error), 1);
+        let why = match error {
+            NetError::Refused { .. } => Some(ConnectionRefusal::Denied),
+            NetError::Protocol { .. } | NetError::TooLarge { .. } => {
+                Some(ConnectionRefusal::Protocol)
+            }
+            _ => None,
+        };
+        if let Some(why) = why {
+            metrics.connections_refused.add(why, 1);
+        }
         let code = match error {
-            NetError::Refused { .. } => code::DENIED,
+            NetError::Refused { .. } => {
+                drop(tokio::time::timeout(PARTING, connection.closed()).await);
+                code::DENIED
+            }
             _ => code::PROTOCOL,
         };
         connection.close(code, &error.to_string());
+    } else {
+        metrics.handshakes.add(HandshakeEnd::Completed, 1);
+        let ms = begun.elapsed().as_millis();
+        metrics
+            .handshake_ms
+            .record(u64::try_from(ms).unwrap_or(u64::MAX));
     }
     greeted
 }
@@ -41,16 +66,19 @@ pub(super) async fn greet(
 async fn hello(shared: &Arc<Shared>, connection: &dyn Connection) -> Result<Peer, NetError> {
     let (mut writer, mut reader) = framed(connection.accept().await?);
     let request = reader.expect(Kind::Request, HELLO_BYTES_MAX).await?;
+    if hello_version(&request).is_some_and(|version| version != PROTOCOL_VERSION) {
+        let (code, why) = (
+            RefusalCode::Version,
+            format!("this node speaks version {PROTOCOL_VERSION}"),
+        );
+        writer.refuse(code, &why).await?;
+        return Err(NetError::Refused { code, why });
+    }
     let Request::Hello(hello) = decode(&request)? else {
         return Err(NetError::Protocol {
             what: "a connection begins with a Hello",
         });
     };
-    if hello.version != PROTOCOL_VERSION {
-        let why = format!("this node speaks version {PROTOCOL_VERSION}");
-        writer.refuse(RefusalCode::Version, &why).await?;
-        return Err(NetError::Protocol { what: "version" });
-    }
     let who = proven(shared, connection, &hello)?;
     let peer = Peer {
         who,

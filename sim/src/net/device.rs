@@ -58,8 +58,6 @@ impl Notebook for Notes {
 pub(super) struct Replica {
     pub(super) local: Arc<Local>,
     pub(super) remote: Remote,
-    /// Records with a staged change of this device: its place in the lane, and whether the record lives behind it.
-    ahead: BTreeMap<RecordKey, (u64, bool)>,
 }
 
 pub(super) struct Device {
@@ -145,11 +143,7 @@ impl Device {
         let remote = link
             .follow(&local, contents)
             .map_err(|error| Broken::of("no false damage", format!("{error:?}")))?;
-        let replica = Replica {
-            local,
-            remote,
-            ahead: BTreeMap::new(),
-        };
+        let replica = Replica { local, remote };
         self.replicas.insert(chain, replica);
         Ok(())
     }
@@ -242,7 +236,6 @@ impl Device {
         };
         let standing = self.standing(chain, &key);
         let mut draft = Draft::new(author);
-        let is_live = matches!(change, Change::Put(..));
         let drafted = match &change {
             Change::Put(_, text) if standing.is_live => {
                 draft.update(key, standing.at, &schema(), text.clone().into(), None, None)
@@ -266,26 +259,15 @@ impl Device {
         if drafted.is_err() {
             return Ok(false);
         }
-        let Some(number) = self.hand_over(chain, draft, change)? else {
-            return Ok(false);
-        };
-        let replica = self.replicas.get_mut(&chain).expect("just seen");
-        replica.ahead.insert(key, (number, is_live));
-        Ok(true)
+        self.hand_over(chain, draft, change)
     }
 
     /// What the device knows of a record, its own staged changes included.
     fn standing(&self, chain: usize, key: &RecordKey) -> Standing {
         let replica = &self.replicas[&chain];
-        if let Some(&(number, is_live)) = replica.ahead.get(key)
-            && replica.local.staged().iter().any(|it| it.number == number)
-        {
-            let at = Ref::Lane { number, event: 0 };
-            return Standing { at, is_live };
-        }
         match replica.local.record(key) {
             Some(info) => Standing {
-                at: Ref::At(info.version),
+                at: info.version.reference(),
                 is_live: info.live,
             },
             None => Standing {
@@ -295,13 +277,15 @@ impl Device {
         }
     }
 
-    /// Commits, and lets somebody wait for the answer. The lane number, unless the own state refuses it.
-    fn hand_over(&mut self, chain: usize, draft: Draft, change: Change) -> Outcome<Option<u64>> {
+    /// Commits, and lets somebody wait for the answer. Whether the own state takes it.
+    fn hand_over(&mut self, chain: usize, draft: Draft, change: Change) -> Outcome<bool> {
         let local = self.replicas[&chain].local.clone();
         let before: Vec<Hash> = local.staged().iter().map(|staged| staged.id).collect();
-        let Ok(answer) = local.commit(draft) else {
-            return Ok(None);
+        let Ok(sealed) = draft.seal(self.machine.clock().now_ms()) else {
+            return Ok(false);
         };
+        // Whoever can tell a commit's id finds out what became of it after a crash too.
+        let answer = local.submit_staged(sealed, None).outcome;
         let staged = local.staged();
         let new: Vec<_> = staged
             .iter()
@@ -309,7 +293,7 @@ impl Device {
             .collect();
         let Some((last, first)) = new.split_last() else {
             // The own state refuses it, or the log does: nobody else ever hears of it.
-            return Ok(None);
+            return Ok(false);
         };
         let mut ledger = self.ledger.lock();
         for genesis in first {
@@ -331,7 +315,7 @@ impl Device {
             }
             ledger.answer(&id, &answer);
         });
-        Ok(Some(last.number))
+        Ok(true)
     }
 
     /// Reads a note, fetching it if it is elsewhere; `None` if it is not there, or cannot be read now.
