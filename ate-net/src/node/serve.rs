@@ -187,13 +187,8 @@ impl Visit {
             }
             Request::Find { name, root } => match self.find(&name, root.map(KeyId)).await? {
                 Some(local) => {
-                    let position = local.position();
-                    let found = Reply::Found {
-                        chain: local.chain().0.0,
-                        size: position.0,
-                        root: local.root_at(position).unwrap_or_default().0,
-                    };
-                    self.send(&mut writer, Kind::Reply, &encode(&found)).await?;
+                    self.send(&mut writer, Kind::Reply, &encode(&found(&local)))
+                        .await?;
                     done(writer)
                 }
                 None => self.absent(writer).await,
@@ -378,5 +373,15 @@ pub(super) fn busy(hit: LimitHit) -> NetError {
     NetError::Refused {
         code: RefusalCode::Busy,
         why: hit.to_string(),
+    }
+}
+
+/// Where a chain stands, for whoever asked for it by name.
+fn found(local: &Local) -> Reply {
+    let position = local.position();
+    Reply::Found {
+        chain: local.chain().0.0,
+        size: position.0,
+        root: local.root_at(position).unwrap_or_default().0,
     }
 }
