@@ -177,18 +177,18 @@ impl Visit {
         let chain_of = |chain: [u8; 32]| ChainId(Hash(chain));
         match request {
             Request::Hello(_) => {
-                let why = "a Hello comes first, and once";
-                self.refuse(writer, RefusalCode::Protocol, why).await
+                self.misplaced(writer, "a Hello comes first, and once")
+                    .await
             }
             Request::Ping => {
-                self.send(&mut writer, Kind::Reply, &encode(&Reply::Pong))
-                    .await?;
+                let pong = encode(&Reply::Pong);
+                self.send(&mut writer, Kind::Reply, &pong).await?;
                 done(writer)
             }
             Request::Find { name, root } => match self.find(&name, root.map(KeyId)).await? {
                 Some(local) => {
-                    self.send(&mut writer, Kind::Reply, &encode(&found(&local)))
-                        .await?;
+                    let found = encode(&found(&local));
+                    self.send(&mut writer, Kind::Reply, &found).await?;
                     done(writer)
                 }
                 None => self.absent(writer).await,
@@ -218,8 +218,8 @@ impl Visit {
                 Some(local) => {
                     let note = follow::Note::Signed;
                     let standing = self.work(|| follow::standing(self, &local, note)).await;
-                    self.send(&mut writer, Kind::Standing, &encode(&standing))
-                        .await?;
+                    let standing = encode(&standing);
+                    self.send(&mut writer, Kind::Standing, &standing).await?;
                     done(writer)
                 }
                 None => self.absent(writer).await,
@@ -233,11 +233,12 @@ impl Visit {
             Request::Call { chain, service, to } => {
                 calls::call(self, (chain, service, to), writer, reader).await
             }
-            Request::Called { .. } => {
-                let why = "a node calls servers, not the other way round";
-                self.refuse(writer, RefusalCode::Protocol, why).await
-            }
+            Request::Called { .. } => self.misplaced(writer, "nodes call servers").await,
         }
+    }
+
+    async fn misplaced(&self, writer: FrameWriter, why: &str) -> Result<RequestEnd, NetError> {
+        self.refuse(writer, RefusalCode::Protocol, why).await
     }
 
     /// A place for a stream that stays.
