@@ -4,16 +4,22 @@
 //! the chain knows.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use ate_crypto::{Hash, KeyId, Who};
 
 use crate::codec::{Reader, put_bytes, put_varint};
 use crate::commit::{Commit, PART_CONTENTS, Stored, Unverified, encode_part_head};
-use crate::error::BatchError;
+use crate::error::{BatchError, Reject};
 use crate::event::{Change, Genesis};
+use crate::head::EVENTS_MAX;
 use crate::ids::{ChainId, LaneId};
 use crate::proof::{Proof, verify_batch};
 use crate::seal::Placing;
+use crate::state::State;
+
+/// Parts of a commit: heads, metas, and a content for each event at most.
+const PARTS_MAX: u64 = PART_CONTENTS as u64 + EVENTS_MAX as u64;
 
 /// Bytes of the order time in front of frame part 0.
 const ORDER_TIME_BYTES: usize = 8;
@@ -23,11 +29,57 @@ pub struct Batch {
     chain: ChainId,
     pub(crate) proof: Proof,
     pub(crate) proof_bytes: Vec<u8>,
-    pub(crate) commits: Vec<Placing>,
+    pub(crate) commits: Vec<Arc<Placing>>,
+}
+
+/// Who a batch says that it is of: nothing of it was checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claimed {
+    /// Its author.
+    pub author: KeyId,
+    /// The author's lane.
+    pub lane: LaneId,
+    /// Commits that it announces.
+    pub commits: usize,
 }
 
 impl Batch {
-    pub(crate) fn new(chain: ChainId, proof: Proof, commits: Vec<Placing>) -> Self {
+    /// Whose batch the bytes say to be, without a look at its commits: so that whoever is not known costs next to nothing.
+    ///
+    /// # Errors
+    /// [`BatchError`] if there is not even a proof.
+    pub fn claimed(bytes: &[u8]) -> Result<Claimed, BatchError> {
+        let mut reader = Reader::new(bytes);
+        let proof = Proof::decode(reader.bytes(bytes.len())?)?;
+        Ok(Claimed {
+            author: proof.author,
+            lane: proof.lane,
+            commits: proof.commits.len(),
+        })
+    }
+
+    /// Whether a chain that does not exist yet could begin with this batch: its first commit is a valid genesis, signed by the root that it names. About 80 µs.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn founds(&self) -> Result<&Genesis, Reject> {
+        let none = Reject::Invalid {
+            why: "a chain begins with its genesis",
+        };
+        let (Some(genesis), Some(first)) = (self.genesis(), self.commits.first()) else {
+            return Err(none);
+        };
+        State::new(self.chain).propose(&first.commit)?;
+        if self.is_signed_by(&genesis.root) {
+            Ok(genesis)
+        } else {
+            Err(Reject::Invalid {
+                why: "the signature does not hold",
+            })
+        }
+    }
+
+    pub(crate) fn new(chain: ChainId, proof: Proof, commits: Vec<Arc<Placing>>) -> Self {
         let mut proof_bytes = Vec::new();
         proof.encode(&mut proof_bytes);
         Self {
@@ -77,7 +129,7 @@ impl Batch {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let commits = self.commits.iter();
-        self.proof_bytes.len() + commits.map(Placing::bytes).sum::<usize>()
+        self.proof_bytes.len() + commits.map(|placing| placing.bytes()).sum::<usize>()
     }
 
     /// Whether `who`, who must be its author, signed it. About 75 µs.
@@ -126,7 +178,7 @@ impl Batch {
                 });
             }
             last = head.number;
-            commits.push(placing);
+            commits.push(Arc::new(placing));
         }
         reader.finish()?;
         Ok(Self {
@@ -151,9 +203,9 @@ fn decode_commit(
     may_found: bool,
 ) -> Result<Placing, BatchError> {
     let parts = reader.varint()?;
-    if parts < PART_CONTENTS as u64 {
+    if !(PART_CONTENTS as u64..=PARTS_MAX).contains(&parts) {
         return Err(BatchError::Invalid {
-            why: "a commit has two parts and its bodies",
+            why: "a commit has two parts and its bodies, one for an event",
         });
     }
     let most = reader.left();

@@ -16,12 +16,14 @@ use crate::head::{CommitHead, commit_id};
 use crate::ids::ChainId;
 
 /// Marker: bytes that decode, nothing more.
+#[derive(Clone)]
 pub(crate) enum Unverified {}
 /// Marker: the commit id is computed, the event heads hash to the events root, and every body to the hash in its head.
+#[derive(Clone)]
 pub(crate) enum Verified {}
 
 /// One event with its place in the commit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) head: EventHead,
     /// Leaf hash of the head's bytes.
@@ -35,6 +37,7 @@ pub(crate) struct Event {
 }
 
 /// A commit with its events decoded; bodies stay where they are.
+#[derive(Clone)]
 pub(crate) struct Commit<State> {
     pub(crate) id: Hash,
     pub(crate) head: CommitHead,

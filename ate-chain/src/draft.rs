@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ate_crypto::{Hash, Identity, KeyId, NameKey, Random, ReadKey, Who};
 
 use crate::error::SealError;
-use crate::event::CONTENT_BYTES_MAX;
+use crate::event::{CONTENT_BYTES_MAX, Change};
 use crate::head::EVENTS_MAX;
 use crate::ids::{CollectionTag, Position, RecordKey, Ref, SchemaTag};
 use crate::keyring::{Keyring, ScopeKeys};
@@ -331,6 +331,61 @@ impl Draft {
         });
         self.grant_all(key, grants);
         Ok(key)
+    }
+
+    /// A record as another commit, which was refused, was to create it: below the same parent, in the same collection, under the same key. `name` is collection
+    /// and name, if it had one.
+    ///
+    /// # Errors
+    /// [`SealError`]; the draft is unchanged. [`SealError::NoRecord`] also if its name does not lead to its key any more.
+    pub fn create_again(
+        &mut self,
+        change: &Change,
+        name: Option<(&str, &str)>,
+        schema: &Hash,
+        content: Vec<u8>,
+        supersedes: Ref,
+    ) -> Result<(), SealError> {
+        let Change::Create {
+            key,
+            parent,
+            collection,
+            token,
+            ..
+        } = change
+        else {
+            return Ok(());
+        };
+        self.room(&content)?;
+        let scope = self.scope_below(parent)?;
+        if let Some((collection, name)) = name {
+            let name_key = self.keys_of(scope)?.name.clone();
+            if name_key.token(&parent.0, collection, name) != *token {
+                return Err(SealError::NoRecord { key: *key });
+            }
+        }
+        let schema = self.schema_tag(scope, schema)?;
+        self.placed.insert(*key, scope);
+        if supersedes != Ref::Absent {
+            self.tags.place = None;
+        }
+        self.bytes += content.len();
+        self.events.push(DraftEvent {
+            intent: Intent::Create {
+                key: *key,
+                parent: *parent,
+                collection: *collection,
+                token: *token,
+                schema,
+                supersedes,
+                defines: false,
+            },
+            write: None,
+            read: None,
+            meta: name.map(|(collection, name)| (scope, meta_plaintext(collection, name))),
+            content: Some((scope, content)),
+        });
+        Ok(())
     }
 
     /// New content for a record that stands at `supersedes`; `above` is the scope of the record over it.

@@ -236,6 +236,26 @@ pub enum SubmitError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
+    /// As many bytes are staged, or refused and kept, as may be; nothing was written. They go when the order is reached again, or when what was refused is
+    /// dismissed ([`Local::dismiss_refused`](crate::Local::dismiss_refused)).
+    #[error(
+        "{staged} bytes wait to be ordered or were refused and are kept, {max} may, and the commit has {bytes}"
+    )]
+    StagedFull {
+        /// Bytes that are staged or kept.
+        staged: u64,
+        /// Most that may be.
+        max: u64,
+        /// Bytes of this commit.
+        bytes: u64,
+    },
+    /// A record is changed by a commit that another identity of this store has staged: only the one who staged it can build on it before it is ordered.
+    /// Nothing was written.
+    #[error("record {key} is changed by a commit of another identity that is not ordered yet")]
+    StagedByOther {
+        /// Record.
+        key: RecordKey,
+    },
 }
 
 /// Why a body or an older version cannot be had. The store is unchanged.

@@ -280,7 +280,7 @@ impl Local {
             let confirmed = state.confirmed();
             state.rollback_to(confirmed);
         }
-        self.propose_staged(&mut state);
+        self.renew_overlay(&mut state);
         let position = Position(state.confirmed());
         drop(state);
         // Whoever is answered sees it, and whoever watches finds it answered.

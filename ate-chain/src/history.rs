@@ -42,7 +42,7 @@ pub struct HistoryEntry {
 }
 
 impl Local {
-    /// The versions of a record, newest first, down to its creation. That a version existed stays known when its content is gone.
+    /// The confirmed versions of a record, newest first, down to its creation. That a version existed stays known when its content is gone.
     ///
     /// # Errors
     /// [`ReadError`]; a record that never existed is not found.
@@ -55,7 +55,7 @@ impl Local {
         mut visit: impl FnMut(&HistoryEntry) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         let mut at = self
-            .record(key)
+            .confirmed_record(key)
             .ok_or(ReadError::NotFound { key: *key })?
             .version;
         let (erased_before, horizon) =
@@ -138,6 +138,9 @@ impl Local {
 
     /// One event, proved through its commit.
     pub(crate) fn event_at(&self, at: Version) -> Result<EventHead, ReadError> {
+        if let Some(event) = self.staged_event(at) {
+            return Ok(event);
+        }
         let info = self.commit_at(at.seq)?;
         info.events
             .into_iter()

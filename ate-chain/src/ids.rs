@@ -97,9 +97,43 @@ pub struct Version {
     pub event: u32,
 }
 
+impl Version {
+    /// No chain has so many commits: what is staged says its lane number with this bit.
+    const STAGED: u64 = 1 << 63;
+
+    /// The version that event `event` of a staged commit writes: `number` is its number in its author's lane, because it has no place in the order yet.
+    pub const fn staged(number: u64, event: u32) -> Self {
+        Self {
+            seq: number | Self::STAGED,
+            event,
+        }
+    }
+
+    /// Whether it is staged, not confirmed: it may still be refused.
+    pub const fn is_staged(&self) -> bool {
+        self.seq & Self::STAGED != 0
+    }
+
+    /// How a later commit of the same author in the same store refers to it.
+    pub const fn reference(self) -> Ref {
+        if self.is_staged() {
+            Ref::Lane {
+                number: self.seq & !Self::STAGED,
+                event: self.event,
+            }
+        } else {
+            Ref::At(self)
+        }
+    }
+}
+
 impl fmt::Display for Version {
+    /// `12.0`, or `staged 3.0` for what is not confirmed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.seq, self.event)
+        if self.is_staged() {
+            write!(f, "staged ")?;
+        }
+        write!(f, "{}.{}", self.seq & !Self::STAGED, self.event)
     }
 }
 
@@ -138,6 +172,15 @@ pub enum Ref {
 }
 
 impl Ref {
+    /// The version that it names, as a reader in the author's own store sees it while it is staged; `None` for none.
+    pub const fn version(self) -> Option<Version> {
+        match self {
+            Self::Absent => None,
+            Self::At(version) => Some(version),
+            Self::Lane { number, event } => Some(Version::staged(number, event)),
+        }
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match *self {
             Self::Absent => out.push(0),

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::batch::Batch;
 use crate::committer::{Committed, Committer};
 use crate::directory::DirectoryEntry;
+use crate::dismiss::dismissed;
 use crate::draft::{Author, Draft};
 use crate::error::{Reject, SealError, SubmitError};
 use crate::event::Genesis;
@@ -18,6 +19,7 @@ use crate::genesis::{Birth, lane_of};
 use crate::ids::{ChainId, LaneId, Position, RecordKey, SchemaTag, Version};
 use crate::keyring::Keyring;
 use crate::observe::RowChange;
+use crate::overlay::staged_info;
 use crate::pending::Pending;
 use crate::policy::WritePolicy;
 use crate::ports::Observer;
@@ -38,7 +40,8 @@ pub(crate) struct OwnLane {
 
 /// A chain over a local log: the `Sequencer` that decides the order itself.
 ///
-/// Readers take the state's read lock for the moment of a look-up and never the writer's. Everything they see is confirmed: verified and durable.
+/// Readers take the state's read lock for the moment of a look-up and never the writer's. Everything they see is confirmed: verified and durable. In a replica
+/// they also see what this store has staged and nobody has refused, above it, and can tell it by its version.
 pub struct Local {
     chain: ChainId,
     pub(crate) log: Arc<dyn Log>,
@@ -60,6 +63,8 @@ pub struct Local {
     pub(crate) rest_removed: AtomicBool,
     /// Told when the position has moved.
     pub(crate) watched: Watched,
+    /// Staged commits are shown above the confirmed state: never so but in a replica. Changes under the state's lock.
+    pub(crate) overlaid: AtomicBool,
 }
 
 /// A record as it stands now.
@@ -67,7 +72,7 @@ pub struct Local {
 pub struct RecordInfo {
     /// Record.
     pub key: RecordKey,
-    /// Its row.
+    /// Its row; [`NO_SLOT`](crate::NO_SLOT) for one that exists in staged commits alone.
     pub slot: Slot,
     /// Newest version.
     pub version: Version,
@@ -112,6 +117,7 @@ impl Local {
             erasing: Mutex::default(),
             rest_removed: AtomicBool::new(false),
             watched,
+            overlaid: AtomicBool::new(false),
         })
     }
 
@@ -278,10 +284,22 @@ impl Local {
         }
     }
 
+    /// What an identity that has acted here holds.
+    pub(crate) fn keyring(&self, author: &KeyId) -> Option<Arc<Keyring>> {
+        self.keyrings.lock().get(author).cloned()
+    }
+
+    pub(crate) fn random_below(&self, end: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.random.fill(&mut bytes);
+        u64::from_le_bytes(bytes) % end
+    }
+
     /// Hands over commits that somebody else has signed; one answer for each, in order, and one that is refused does not stop those behind it.
     ///
-    /// Cheap refusals come first: the author must be known to the chain, or be the root that the batch founds the chain on; then the signature is verified, on
-    /// the calling thread and without a lock. A commit that was sent before is answered with the place that it has.
+    /// Cheap refusals come first: the author must be known to the chain, or be the root that the batch founds the chain on; commits that were sent again,
+    /// epochs that are over and states that never were are answered from the state; only then the signature is verified, on the calling thread and without a lock. A commit that was
+    /// sent before is answered with the place that it has.
     pub fn submit_signed(
         self: &Arc<Self>,
         batch: Batch,
@@ -294,7 +312,14 @@ impl Local {
                 .map(|refusal| Pending::ready(Err(refusal.into())))
                 .collect();
         }
-        let known = self.with_state(|state| state.keys.get(&author).cloned());
+        let (known, dismissed) = self.with_state(|state| {
+            let known = state.keys.get(&author).cloned();
+            let dismissed = known.as_ref().and_then(|_| dismissed(state, &batch));
+            (known, dismissed)
+        });
+        if let Some(answers) = dismissed {
+            return answers.into_iter().map(Pending::ready).collect();
+        }
         let founder = batch.genesis().map(|genesis| genesis.root.clone());
         let refusal = match known.or(founder) {
             None => Reject::UnknownAuthor { author },
@@ -314,7 +339,7 @@ impl Local {
     /// Hands a commit over for ordering. It is in the order, or refused, when the answer comes; dropping the answer takes nothing back.
     pub fn submit(self: &Arc<Self>, sealed: Sealed) -> Pending<Result<Committed, SubmitError>> {
         match self.replica.get() {
-            Some(replica) => self.send_up(replica, sealed),
+            Some(replica) => self.send_up(replica, sealed, None, None),
             None => self.committer.submit(self.clone(), sealed),
         }
     }
@@ -333,6 +358,16 @@ impl Local {
 
     /// A record as it stands, tombstones included.
     pub fn record(&self, key: &RecordKey) -> Option<RecordInfo> {
+        if self.is_overlaid()
+            && let Some(staged) = self.staged_record(key)
+        {
+            return Some(staged);
+        }
+        self.confirmed_record(key)
+    }
+
+    /// A record as it is confirmed, tombstones included.
+    pub fn confirmed_record(&self, key: &RecordKey) -> Option<RecordInfo> {
         let state = self.state.read();
         let slot = state.table.slot(key)?;
         Some(info(&state, slot))
@@ -343,7 +378,13 @@ impl Local {
     /// # Panics
     /// If there is no such row: slots come from this chain and are never taken back.
     pub fn record_at(&self, slot: Slot) -> RecordInfo {
-        info(&self.state.read(), slot)
+        let state = self.state.read();
+        if self.is_overlaid()
+            && let Some(staged) = staged_info(&state, &state.table.row(slot).key)
+        {
+            return staged;
+        }
+        info(&state, slot)
     }
 
     /// All rows as changes, in order of creation. No commit is confirmed meanwhile.

@@ -17,4 +17,7 @@ pub trait Spawn: Send + Sync {
 pub trait Observer: Send + Sync {
     /// A commit that is verified, durable and part of the chain's confirmed state.
     fn confirmed(&self, commit: &crate::observe::ConfirmedCommit<'_>);
+
+    /// Staged commits were refused for whom nobody waits: [`Local::take_refused`](crate::Local::take_refused) gives them. Called without a lock.
+    fn refused(&self) {}
 }

@@ -79,6 +79,11 @@ impl Local {
     /// # Cost
     /// Two positioned reads, two hashes, one decryption: 2 to 3 µs for a record of 200 bytes in the page cache.
     pub fn open_content(&self, author: &Author, key: &RecordKey) -> Result<Opened, ReadError> {
+        if self.is_overlaid()
+            && let Some(opened) = self.open_staged(author, key)
+        {
+            return opened;
+        }
         let (row, commit, writer, (scope, epoch), schema) = {
             let state = self.state.read();
             let slot = state

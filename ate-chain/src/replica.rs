@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use ate_crypto::Hash;
@@ -13,12 +14,13 @@ use parking_lot::Mutex;
 
 use crate::batch::Batch;
 use crate::codec::Reader;
-use crate::error::{FormatError, OpenError, ReadError};
+use crate::error::{OpenError, ReadError};
 use crate::flight::Flights;
 use crate::ids::{ChainId, Version};
 use crate::local::Local;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, STAGED_BYTES_MAX};
 use crate::pending::Pending;
+use crate::settle::Settled;
 
 /// The way to whoever decides a chain's order. Its owner sends what is staged, takes in what is shown, and lives as long as it likes: a chain whose upstream is
 /// silent can be read and written on.
@@ -99,9 +101,12 @@ pub enum FetchError {
 pub(crate) struct Replica {
     pub(crate) upstream: Arc<dyn Upstream>,
     pub(crate) side: StreamId,
+    /// Locked after the state, never before.
     pub(crate) outbox: Mutex<Outbox>,
-    /// Held by whoever writes staged batches to the log, so that each is written once.
-    pub(crate) staging: Mutex<()>,
+    /// Held by whoever makes staged commits durable. Locked before the outbox.
+    pub(crate) syncing: Mutex<()>,
+    /// Most bytes that may be staged, or refused and kept.
+    pub(crate) staged_bytes_max: AtomicU64,
     /// Where contents stand that were fetched.
     pub(crate) fetched: Mutex<HashMap<ContentId, Span>>,
     /// Contents that are being fetched.
@@ -147,7 +152,8 @@ impl Local {
             upstream,
             side,
             outbox: Mutex::new(outbox),
-            staging: Mutex::new(()),
+            syncing: Mutex::default(),
+            staged_bytes_max: AtomicU64::new(STAGED_BYTES_MAX),
             fetched: Mutex::new(fetched),
             flights: Flights::default(),
         };
@@ -160,7 +166,7 @@ impl Local {
             });
         }
         let mut state = self.state.write();
-        self.propose_staged(&mut state);
+        self.renew_overlay(&mut state);
         drop(state);
         self.settle_landed();
         Ok(())
@@ -200,7 +206,17 @@ impl Local {
                 let mut bytes = vec![0; part.len() as usize];
                 self.log.read_body(at, &mut bytes)?;
                 let batch = Batch::decode(self.chain(), &bytes).map_err(|_| damaged())?;
-                outbox.restore(batch);
+                let ids = frame.part(0).filter(|_| frame.parts().count() == 2);
+                let replaces = ids.ok_or_else(damaged)?.chunks_exact(64).map(|pair| {
+                    let (old, new) = pair.split_at(32);
+                    let hash = |bytes: &[u8]| {
+                        let mut hash = Hash::ZERO;
+                        hash.0.copy_from_slice(bytes);
+                        hash
+                    };
+                    (hash(old), hash(new))
+                });
+                outbox.restore(batch, replaces.collect());
             }
             FrameKind::Settled => {
                 let bytes = frame.part(0).ok_or_else(damaged)?;
@@ -252,33 +268,5 @@ impl Local {
     pub(crate) fn fetched(&self, id: &ContentId) -> Option<Location> {
         let fetched = self.replica.get()?.fetched.lock();
         fetched.get(id).map(|span| span.at)
-    }
-}
-
-/// What became of a staged commit.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Settled {
-    pub(crate) id: Hash,
-    /// Why it was refused; `None` if it was not.
-    pub(crate) refused: Option<String>,
-}
-
-impl Settled {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = self.id.0.to_vec();
-        if let Some(why) = &self.refused {
-            out.extend_from_slice(why.as_bytes());
-        }
-        out
-    }
-
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let mut reader = Reader::new(bytes);
-        let id = Hash(reader.array()?);
-        let why = reader.take(reader.left())?;
-        Ok(Self {
-            id,
-            refused: (!why.is_empty()).then(|| String::from_utf8_lossy(why).into_owned()),
-        })
     }
 }

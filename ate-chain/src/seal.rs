@@ -40,6 +40,7 @@ pub struct Sealed {
 }
 
 /// A commit at its place in the order: the bytes of its frame and the verified form that the rules judge.
+#[derive(Clone)]
 pub(crate) struct Placing {
     pub(crate) commit: Commit<Verified>,
     /// Frame part 0.

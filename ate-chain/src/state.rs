@@ -24,6 +24,7 @@ use crate::layered::Layered;
 use crate::policy::WritePolicy;
 use crate::rules::{self, Effects, PendingRow};
 use crate::scope::Scope;
+use crate::seal::Placing;
 use crate::table::{KeyMap, Row, Slot, Table, flag};
 
 /// Most lanes of one author; the least recently used is dropped.
@@ -92,6 +93,8 @@ pub(crate) struct PendingCommit {
     pub(crate) lane: LaneId,
     pub(crate) rows: Vec<(RecordKey, PendingRow)>,
     pub(crate) horizon: Option<Position>,
+    /// It waits to be ordered elsewhere, and its own store shows it meanwhile.
+    pub(crate) staged: Option<Arc<Placing>>,
 }
 
 /// Where a commit stands.
@@ -247,20 +250,21 @@ impl State {
         })
     }
 
-    /// Judges a staged commit as if it were ordered at a time of its own.
+    /// Judges a staged commit as if it were ordered at that time, and shows it to readers of its own store from then on.
     ///
     /// # Errors
     /// As [`State::propose`].
     pub(crate) fn propose_at(
         &mut self,
-        commit: &Commit<Verified>,
+        placing: &Arc<Placing>,
         order_time_ms: u64,
     ) -> Result<(), Reject> {
         let seq = self.next_seq();
-        let effects = rules::check(self, commit, seq)?;
-        self.stack(commit, seq, effects);
+        let effects = rules::check(self, &placing.commit, seq)?;
+        self.stack(&placing.commit, seq, effects);
         if let Some(pending) = self.pending.back_mut() {
             pending.row.order_time_ms = order_time_ms;
+            pending.staged = Some(placing.clone());
         }
         Ok(())
     }
@@ -327,6 +331,7 @@ impl State {
             lane: head.lane,
             rows: effects.rows,
             horizon: effects.horizon,
+            staged: None,
         });
     }
 
@@ -430,6 +435,37 @@ impl State {
                 self.table.push(row)
             }
         }
+    }
+
+    /// As [`State::find_commit`], among the newest `look_back` confirmed commits alone.
+    pub(crate) fn find_recent(
+        &self,
+        author: &KeyId,
+        lane: &LaneId,
+        number: u64,
+        id: &Hash,
+        look_back: usize,
+    ) -> Option<At> {
+        let is_leaf = |seq: u64, row: &CommitRow| {
+            self.tree.leaf(seq) == Some(chain_leaf(seq, row.order_time_ms, id))
+        };
+        let mut pending = (self.confirmed()..).zip(&self.pending);
+        if pending.any(|(seq, commit)| {
+            commit.row.number == number && commit.lane == *lane && is_leaf(seq, &commit.row)
+        }) {
+            return Some(At::Pending);
+        }
+        let newest = self.commits.iter().enumerate().rev().take(look_back);
+        let mut same = newest
+            .map(|(seq, row)| (seq as u64, row))
+            .filter(|(_, row)| {
+                row.number == number
+                    && self.lane_ids.value(row.lane) == lane
+                    && self.authors.value(row.author) == author
+            });
+        let (seq, row) = same.find(|(seq, row)| is_leaf(*seq, row))?;
+        let order_time_ms = row.order_time_ms;
+        Some(At::Confirmed { seq, order_time_ms })
     }
 
     /// Where a commit stands, found by its number in its author's lane. Linear in the commits behind it.

@@ -1,54 +1,16 @@
 //! A chain that is ordered in one store and followed by others, without any network: what is sent, shown, refused, forged and fetched.
 
+#[path = "common/replica.rs"]
+mod replica;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use ate_chain::*;
-use ate_crypto::{Identity, Seed, SeededRandom, sha256};
+use ate_crypto::{Identity, sha256};
 use ate_log::MemLog;
-use parking_lot::Mutex;
 
-struct Noon;
-impl Clock for Noon {
-    fn now_ms(&self) -> u64 {
-        1_700_000_000_000
-    }
-}
-
-fn identity(number: u8) -> Identity {
-    Identity::from_seed(&Seed::generate(&SeededRandom::new(number.into())))
-}
-
-fn committer(store: u8) -> Arc<Committer> {
-    let random = Arc::new(SeededRandom::new(100 + u64::from(store)));
-    Committer::new(
-        Arc::new(MemLog::new()),
-        Arc::new(Noon),
-        random,
-        None,
-        [store; 16],
-    )
-}
-
-/// The sequencer, reached by calls.
-struct Node {
-    chain: Mutex<Option<Arc<Local>>>,
-    wakes: AtomicUsize,
-}
-
-impl Upstream for Node {
-    fn wake(&self) {
-        self.wakes.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn fetch(&self, wanted: Vec<Wanted>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>> {
-        let chain = self.chain.lock().clone().expect("the node has the chain");
-        let contents = wanted
-            .into_iter()
-            .map(|wanted| chain.sealed_content(wanted.content));
-        Pending::ready(Ok(contents.map(|content| content.expect("read")).collect()))
-    }
-}
+use replica::{Node, catch_up, committer, committer_over, identity, send};
 
 /// A node with a chain, and a replica of it.
 struct World {
@@ -64,10 +26,7 @@ impl World {
         let owner = identity(1);
         let own = Local::create(&committer(1), "notes", &owner).expect("planned");
         let hosted = Local::at(&committer(2), own.chain(), None);
-        let node = Arc::new(Node {
-            chain: Mutex::new(Some(hosted.clone())),
-            wakes: AtomicUsize::new(0),
-        });
+        let node = Node::of(Some(hosted.clone()));
         own.follow(node.clone()).expect("follows");
         Self {
             node,
@@ -87,28 +46,7 @@ impl World {
 
     /// Sends what is staged, as bytes, and notes the answers.
     fn send(&mut self) -> Vec<Answered> {
-        let sent = self.sent;
-        let mut answers = Vec::new();
-        for (ticket, batch) in self.own.unsent(sent) {
-            self.sent = ticket;
-            let mut bytes = Vec::new();
-            batch.encode(&mut bytes);
-            let batch = Batch::decode(self.own.chain(), &bytes).expect("decodes");
-            let ids = batch.ids().to_vec();
-            for (id, answer) in ids.iter().zip(self.hosted.submit_signed(batch)) {
-                let answer = match answer.wait() {
-                    Ok(committed) => Answered::Landed { seq: committed.seq },
-                    Err(SubmitError::Rejected(reason)) => Answered::Refused {
-                        reason,
-                        at: self.hosted.position(),
-                    },
-                    Err(error) => panic!("{error}"),
-                };
-                self.own.answered(id, answer.clone());
-                answers.push(answer);
-            }
-        }
-        answers
+        send(&self.hosted, &self.own, &mut self.sent)
     }
 
     fn write(&self, name: &str, content: &str) -> Pending<Result<Committed, SubmitError>> {
@@ -142,23 +80,6 @@ impl World {
             )
             .expect("drafted");
         self.own.commit(draft).expect("sealed")
-    }
-}
-
-/// Shows the replica all that the node has, as bytes.
-fn catch_up(hosted: &Local, replica: &Local, contents: Contents) -> Result<Position, FollowError> {
-    let mut from = hosted.show_from(replica.position().0).expect("not ahead");
-    loop {
-        let mut frames = Vec::new();
-        from = hosted
-            .show(from, contents, 2000, &mut frames)
-            .expect("shown");
-        if frames.is_empty() {
-            return Ok(replica.position());
-        }
-        let mut bytes = Vec::new();
-        frames.iter().for_each(|frame| frame.encode(&mut bytes));
-        replica.take_in(&ShownFrame::decode_all(&bytes).expect("decodes"))?;
     }
 }
 
@@ -356,17 +277,11 @@ fn nothing_that_is_shown_with_a_changed_byte_is_taken_in() {
 fn staged_commits_outlive_their_process() {
     let log = Arc::new(MemLog::new());
     let owner = identity(1);
-    let node = Arc::new(Node {
-        chain: Mutex::new(None),
-        wakes: AtomicUsize::new(0),
-    });
-    let committer = |seed| {
-        let random = Arc::new(SeededRandom::new(seed));
-        Committer::new(log.clone(), Arc::new(Noon), random, None, [1; 16])
-    };
+    let node = Node::of(None);
+    let committer = |seed| committer_over(&log, 1, seed);
     let own = Local::create(&committer(1), "notes", &owner).expect("planned");
     own.follow(node.clone()).expect("follows");
-    let hosted = Local::at(&self::committer(2), own.chain(), None);
+    let hosted = Local::at(&replica::committer(2), own.chain(), None);
     *node.chain.lock() = Some(hosted.clone());
     let mut world = World {
         node,
@@ -395,4 +310,96 @@ fn staged_commits_outlive_their_process() {
     assert!(
         matches!(world.own.outcome(&staged[0].id), CommitOutcome::Committed(committed) if committed.seq == 2)
     );
+}
+
+/// With a signature that does not hold, so that whatever else is said was said before it was looked at.
+fn unsigned(world: &World, at: usize) -> Batch {
+    let (_, batch) = world.own.unsent(0).swap_remove(at);
+    let mut bytes = Vec::new();
+    batch.encode(&mut bytes);
+    // The signature ends the proof, which stands in front.
+    let proof_bytes = usize::from(bytes[0] & 0x7f) | usize::from(bytes[1] & 0x7f) << 7;
+    bytes[2 + proof_bytes - 1] ^= 1;
+    Batch::decode(world.own.chain(), &bytes).expect("no hash covers the signature")
+}
+
+#[test]
+fn what_the_state_can_answer_costs_no_signature() {
+    let mut world = World::new();
+    let first = world.write("first", "hello");
+    let again = unsigned(&world, 0);
+    world.send();
+    drop(first);
+    let commits = again.ids().len() as u64;
+    for (answer, seq) in world.hosted.submit_signed(again).into_iter().zip(0..) {
+        assert_eq!(answer.wait().expect("it is there").seq, seq);
+    }
+    assert_eq!(world.hosted.position().0, commits);
+
+    // Where the author is not known, and where a signature is needed and does not hold.
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    drop(world.write("second", "x"));
+    let behind = unsigned(&world, 0);
+    let other = Local::at(&committer(9), world.own.chain(), None);
+    let mut refused = other.submit_signed(behind);
+    assert!(matches!(
+        refused.remove(0).wait(),
+        Err(SubmitError::Rejected(Reject::UnknownAuthor { .. }))
+    ));
+    let forged = unsigned(&world, 0);
+    let mut refused = world.hosted.submit_signed(forged);
+    assert!(matches!(
+        refused.remove(0).wait(),
+        Err(SubmitError::Rejected(Reject::Invalid { .. }))
+    ));
+}
+
+#[test]
+fn a_batch_says_whose_it_is_before_it_is_decoded_and_a_bogus_genesis_founds_nothing() {
+    let world = World::new();
+    drop(world.write("first", "hello"));
+    let (_, batch) = world.own.unsent(0).swap_remove(0);
+    let mut bytes = Vec::new();
+    batch.encode(&mut bytes);
+    let claimed = Batch::claimed(&bytes).expect("a proof");
+    assert_eq!(claimed.author, world.owner.id());
+    assert_eq!(claimed.lane, batch.lane());
+    assert_eq!(claimed.commits, batch.ids().len());
+    assert_eq!(batch.founds().expect("founds").root.id(), world.owner.id());
+    assert!(unsigned(&world, 0).founds().is_err());
+    for cut in 0..bytes.len() {
+        assert!(Batch::decode(world.own.chain(), &bytes[..cut]).is_err());
+        drop(Batch::claimed(&bytes[..cut]));
+    }
+}
+
+#[test]
+fn a_refusal_that_its_caller_hears_is_not_kept_and_one_that_nobody_hears_is() {
+    let mut world = World::new();
+    drop(world.write("taken", "mine"));
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    let heard = world.write("heard", "1");
+    drop(world.write("unheard", "2"));
+    let ids: Vec<_> = world.own.staged().iter().map(|info| info.id).collect();
+    for id in &ids {
+        let reason = Reject::Elsewhere {
+            why: "a quota".into(),
+        };
+        let at = world.own.position();
+        world.own.answered(id, Answered::Refused { reason, at });
+    }
+    assert!(heard.wait().is_err());
+    let kept = world.own.refused();
+    assert!(kept.len() == 1 && kept[0].id() == ids[1], "{kept:?}");
+    assert!(!kept[0].may_retry() && world.own.take_refused().is_empty());
+    let author = world.own.author(&world.owner);
+    let opened = world.own.open_refused(&author, &kept[0], 0).expect("opens");
+    assert_eq!(opened.content, b"2");
+    assert_eq!(
+        world.own.refused_name(&author, &kept[0], 0),
+        Some((String::new(), "unheard".to_owned()))
+    );
+    let outcome = world.own.outcome(&ids[1]);
+    assert!(matches!(outcome, CommitOutcome::Refused { reason } if reason.contains("a quota")));
 }

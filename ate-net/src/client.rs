@@ -13,7 +13,7 @@ use crate::error::NetError;
 use crate::node_id::NodeId;
 use crate::notebook::Notebook;
 use crate::promise::promise;
-use crate::transport::{Endpoint, Transport};
+use crate::transport::{Endpoint, Transport, TransportError};
 
 mod calls;
 mod fetch;
@@ -72,6 +72,29 @@ impl Client {
             .runtime
             .spawn(async move { promise.keep(work.await) });
         pending
+    }
+
+    /// Which node answers at a place: it proves its key, and nothing is said to it. That it is the one that was meant, only a person can tell.
+    ///
+    /// # Errors
+    /// In the answer: [`NetError`] if nobody answers within `limit`, or the transport cannot find out.
+    pub fn discover(
+        &self,
+        host: &str,
+        port: u16,
+        limit: Duration,
+    ) -> Pending<Result<NodeId, NetError>> {
+        let (inner, host) = (self.0.clone(), host.to_owned());
+        let ask = async move {
+            let found = inner.transport.discover(&host, port);
+            match tokio::time::timeout(limit, found).await {
+                Ok(found) => Ok(found?),
+                Err(_) => Err(NetError::TimedOut {
+                    ms: limit.as_millis() as u64,
+                }),
+            }
+        };
+        self.run(ask, || Err(TransportError::Closed.into()))
     }
 
     /// The link to a node: the one that stands, or a new one that begins to connect. It connects again whenever it breaks, until nobody holds it.

@@ -43,48 +43,58 @@ impl FrameReader {
     /// A refusal is an error.
     pub(crate) async fn next(&mut self, max: usize) -> Result<Option<(Kind, Bytes)>, NetError> {
         loop {
-            if let Some(header) = self.buffer.first_chunk::<HEADER_BYTES>() {
-                let [a, b, c, d, kind] = *header;
-                let bytes = u32::from_le_bytes([a, b, c, d]) as usize;
-                if bytes > max {
-                    self.half.stop(1);
-                    return Err(NetError::TooLarge {
-                        bytes: bytes as u64,
-                        max: max as u64,
-                    });
-                }
-                if self.buffer.len() >= HEADER_BYTES + bytes {
-                    let mut message = self.buffer.split_to(HEADER_BYTES + bytes).freeze();
-                    let payload = message.split_off(HEADER_BYTES);
-                    return self.take(kind, payload).map(Some);
-                }
+            if let Some(message) = self.whole(max)? {
+                return Ok(Some(message));
             }
-            match self.half.read(READ_BYTES).await? {
-                Some(bytes) => self.buffer.extend_from_slice(&bytes),
-                None if self.buffer.is_empty() => return Ok(None),
-                None => {
-                    return Err(NetError::Protocol {
-                        what: "a stream that ends within a message",
-                    });
-                }
+            if !self.fill().await? {
+                return Ok(None);
             }
         }
     }
 
-    fn take(&self, kind: u8, payload: Bytes) -> Result<(Kind, Bytes), NetError> {
-        match Kind::from_byte(kind) {
-            Some(Kind::Refused) => {
-                let Refusal { code, why } = decode(&payload)?;
-                Err(NetError::Refused {
-                    code,
-                    why: shortened(&why),
-                })
+    /// The next message, if all of it has come.
+    pub(crate) fn whole(&mut self, max: usize) -> Result<Option<(Kind, Bytes)>, NetError> {
+        let Some(header) = self.buffer.first_chunk::<HEADER_BYTES>() else {
+            return Ok(None);
+        };
+        let [a, b, c, d, kind] = *header;
+        let bytes = u32::from_le_bytes([a, b, c, d]) as usize;
+        if bytes > max {
+            self.half.stop(1);
+            return Err(NetError::TooLarge {
+                bytes: bytes as u64,
+                max: max as u64,
+            });
+        }
+        // Nobody sends the rest of what nobody knows.
+        let kind = Kind::from_byte(kind).ok_or(NetError::Protocol {
+            what: "a message of an unknown kind",
+        })?;
+        if self.buffer.len() < HEADER_BYTES + bytes {
+            return Ok(None);
+        }
+        let mut message = self.buffer.split_to(HEADER_BYTES + bytes).freeze();
+        let payload = message.split_off(HEADER_BYTES);
+        take(kind, payload).map(Some)
+    }
+
+    /// Waits for more bytes; tells whether any came, or the clean end. Cancel-safe.
+    pub(crate) async fn fill(&mut self) -> Result<bool, NetError> {
+        match self.half.read(READ_BYTES).await? {
+            Some(bytes) => {
+                self.buffer.extend_from_slice(&bytes);
+                Ok(true)
             }
-            Some(kind) => Ok((kind, payload)),
+            None if self.buffer.is_empty() => Ok(false),
             None => Err(NetError::Protocol {
-                what: "a message of an unknown kind",
+                what: "a stream that ends within a message",
             }),
         }
+    }
+
+    /// Bytes that have come of messages that are not whole.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.buffer.len()
     }
 
     /// The half itself, and what was read from it already.
@@ -104,6 +114,17 @@ impl FrameReader {
             }),
         }
     }
+}
+
+fn take(kind: Kind, payload: Bytes) -> Result<(Kind, Bytes), NetError> {
+    if kind != Kind::Refused {
+        return Ok((kind, payload));
+    }
+    let Refusal { code, why } = decode(&payload)?;
+    Err(NetError::Refused {
+        code,
+        why: shortened(&why),
+    })
 }
 
 impl FrameWriter {

@@ -9,6 +9,7 @@ mod client;
 pub mod conformance;
 mod error;
 mod framed;
+mod gate;
 mod host;
 mod http;
 mod limits;
@@ -26,6 +27,7 @@ pub use address::{
 };
 pub use client::{Client, Found, Link, LinkState, Remote, RemoteStatus};
 pub use error::NetError;
+pub use gate::Gate;
 pub use host::{Act, Admission, Everybody, Host, Peer, Verdict};
 pub use http::{HTTP_HEAD_BYTES_MAX, HttpLimits, HttpServer, Pages};
 pub use limits::{
@@ -40,8 +42,8 @@ pub use node::{CallBoard, Node, NodeLimits, NodeParts, blocking};
 pub use node_id::NodeId;
 pub use notebook::{Evidence, Forgetful, Kept, Notebook};
 pub use transport::{
-    Connection, Endpoint, Listener, MemoryListener, MemoryNetwork, MemoryTransport, Passing,
-    QuicLimits, QuicListener, QuicTransport, ReceiveHalf, Retry, SendHalf, SimConditions,
+    Connection, Counted, Endpoint, Listener, MemoryListener, MemoryNetwork, MemoryTransport,
+    Passing, QuicLimits, QuicListener, QuicTransport, ReceiveHalf, Retry, SendHalf, SimConditions,
     SimListener, SimNetwork, SimTransport, Stream, Task, Transport, TransportError,
 };
 pub use wire::{RefusalCode, Standing};

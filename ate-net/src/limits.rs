@@ -35,18 +35,16 @@ pub struct Limits {
     pub handshakes: Rate,
     /// Handshakes that one address may begin. Default 10 a second, 40 at once.
     pub handshakes_per_address: Rate,
-    /// How long a peer may take to prove who it is, in ms. Default 10,000.
-    pub handshake_ms_max: u64,
     /// Requests of one identity. Default 2000 a second, 4000 at once.
     pub requests: Rate,
     /// Bytes that one identity may send, and as many that it may receive. Default 64 MiB a second, 128 MiB at once.
     pub bytes: Rate,
-    /// Streams of one identity that follow a chain or serve calls. Default 256.
+    /// Streams of one identity that follow a chain, send commits or serve calls. Default 1024.
     pub streams_per_identity: u32,
-    /// Calls of one identity that wait for their answer. Default 256.
+    /// Paths of calls that one identity has open to servers at other connections. Default 1024.
     pub calls_per_identity: u32,
-    /// Chains that one identity may have created on this node. Default 1024. The node counts what it hosts.
-    pub chains_per_identity: u32,
+    /// Chains that one identity may found on this node. Default 1024 a day, at any pace. A node that was restarted counts anew.
+    pub chains_per_identity: Rate,
     /// Bytes of commits that one chain may grow by. Default 16 GiB a day, spent at any pace. A node that was restarted counts anew.
     pub commit_bytes: Rate,
     /// Rows of each table that is kept by identity, address or chain: at about 100 bytes each. Default 65,536.
@@ -62,12 +60,15 @@ impl Default for Limits {
             unauthenticated_per_address: 16,
             handshakes: Rate::per_second(500, 1000),
             handshakes_per_address: Rate::per_second(10, 40),
-            handshake_ms_max: 10_000,
             requests: Rate::per_second(2000, 4000),
             bytes: Rate::per_second(64 << 20, 128 << 20),
-            streams_per_identity: 256,
-            calls_per_identity: 256,
-            chains_per_identity: 1024,
+            streams_per_identity: 1024,
+            calls_per_identity: 1024,
+            chains_per_identity: Rate {
+                tokens: 1024,
+                per_ms: DAY_MS,
+                burst: 1024,
+            },
             commit_bytes: Rate {
                 tokens: 16 << 30,
                 per_ms: DAY_MS,
@@ -194,6 +195,7 @@ pub struct Limiter {
     bytes_out: TokenBuckets<KeyId>,
     streams: Concurrent<KeyId>,
     calls: Concurrent<KeyId>,
+    chains: TokenBuckets<KeyId>,
     commit_bytes: TokenBuckets<ChainId>,
 }
 
@@ -218,6 +220,7 @@ impl Limiter {
             bytes_out: TokenBuckets::new(limits.bytes, rows),
             streams: per_identity(limits.streams_per_identity),
             calls: per_identity(limits.calls_per_identity),
+            chains: TokenBuckets::new(limits.chains_per_identity, rows),
             commit_bytes: TokenBuckets::new(limits.commit_bytes, rows),
             limits,
         }
@@ -301,18 +304,18 @@ impl Limiter {
         taken.map_err(|full| full.hit(LimitKind::Calls, LimitKind::Calls))
     }
 
-    /// Whether an identity that has created `hosted` chains here may create another one.
+    /// A chain that an identity founds.
     ///
     /// # Errors
     /// [`LimitKind::Chains`].
-    pub fn another_chain(&self, hosted: usize) -> Result<(), LimitHit> {
-        if hosted < self.limits.chains_per_identity as usize {
-            return Ok(());
-        }
-        Err(LimitHit {
-            limit: LimitKind::Chains,
-            retry_ms: None,
-        })
+    pub fn chain(&self, who: KeyId, now_ms: u64) -> Result<(), LimitHit> {
+        let wait = self.chains.take(who, 1, now_ms);
+        wait.map_err(hit(LimitKind::Chains))
+    }
+
+    /// Bytes that a chain has grown by: they are there, so they are counted. Whether there is room for more, [`Limiter::commit`] tells.
+    pub fn committed(&self, chain: ChainId, bytes: u64, now_ms: u64) {
+        let _ = self.commit_bytes.charge(chain, bytes, now_ms);
     }
 
     /// A commit of so many bytes to a chain. Nothing is counted if it is refused.

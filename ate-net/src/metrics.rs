@@ -71,8 +71,6 @@ pub struct Metrics {
     pub follow_commits: Counter,
     /// Followers that were cut off because they did not read.
     pub follow_cut_off: Counter,
-    /// Commits that the follower that is furthest behind lacks.
-    pub follow_lag_commits_max: Gauge,
     /// Commits that this node lacks of chains it replicates, all together.
     pub replica_lag_commits: Gauge,
     /// Syncs that found the other side's history to contradict what it had signed.
@@ -243,11 +241,6 @@ impl Metrics {
             "ate_follow_cut_off_total",
             "Followers cut off because they did not read.",
             &self.follow_cut_off,
-        );
-        text.gauge(
-            "ate_follow_lag_commits_max",
-            "Commits that the slowest follower lacks.",
-            &self.follow_lag_commits_max,
         );
         text.gauge(
             "ate_replica_lag_commits",

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::gate::Gate;
 use crate::node_id::NodeId;
 
 mod link;
@@ -64,10 +65,33 @@ pub trait Transport: Send + Sync + 'static {
         to: &'a Endpoint,
     ) -> Task<'a, Result<Arc<dyn Connection>, TransportError>>;
 
+    /// Which node answers at a place: its key, which it has proven to hold. Whether it is the node that was meant, nobody can tell who has not seen the key elsewhere.
+    ///
+    /// # Errors
+    /// [`TransportError::Unusable`] where a transport cannot find out.
+    fn discover<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> Task<'a, Result<NodeId, TransportError>> {
+        let why = format!("the key of the node at {host}:{port} is not known");
+        Box::pin(std::future::ready(Err(TransportError::Unusable { why })))
+    }
+
     /// Waits until the connections that were ended have told their peers so: what a program does before it ends.
     fn ended(&self) -> Task<'_, ()> {
         Box::pin(std::future::ready(()))
     }
+}
+
+/// Who counts the handshakes of those that dial a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(clippy::exhaustive_enums, reason = "there is no third")]
+pub enum Counted {
+    /// The listener, before they cost anything, until [`Connection::admit`].
+    ByListener,
+    /// The node, when the transport is done with them.
+    ByNode,
 }
 
 /// Answers.
@@ -82,6 +106,11 @@ pub trait Listener: Send + Sync + 'static {
 
     /// Takes no further connections. Those that stand live on.
     fn close(&self);
+
+    /// Names who counts those that dial, once, before the first is accepted.
+    fn guard(&self, _gate: &Arc<Gate>) -> Counted {
+        Counted::ByNode
+    }
 
     /// Waits until the connections have ended and their peers know it: what a node does before it ends.
     fn ended(&self) -> Task<'_, ()> {

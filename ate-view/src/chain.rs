@@ -30,7 +30,7 @@ const STALE_ATTEMPTS_MAX: u32 = 64;
 /// A named history as one identity sees it. Cheap to clone; every clone and thread may use it at once.
 #[derive(Clone)]
 pub struct Chain {
-    session: Arc<Session>,
+    pub(crate) session: Arc<Session>,
 }
 
 impl Chain {
@@ -158,7 +158,7 @@ impl Chain {
         !self.local().is_born()
     }
 
-    /// Live records, schema descriptors included.
+    /// Live records that are confirmed, schema descriptors included.
     #[must_use]
     pub fn record_count(&self) -> u64 {
         self.local().record_count()
@@ -236,13 +236,13 @@ impl Chain {
     ) -> Result<Vec<Key<T>>, ReadError> {
         let target = parent.into_target();
         let parent = self.session.resolve(&target)?;
-        let slots = self
+        let keys = self
             .session
             .children(&parent, collection, &|| shown(&target))?;
-        let records = slots.into_iter().map(|slot| self.local().record_at(slot));
-        Ok(records
-            .filter(|record| record.live)
-            .map(|record| Key::from_raw(record.key))
+        Ok(keys
+            .into_iter()
+            .filter(|key| self.session.live(key).is_some())
+            .map(Key::from_raw)
             .collect())
     }
 
@@ -265,11 +265,12 @@ impl Chain {
     #[must_use]
     pub fn name_of(&self, key: &RecordKey) -> Option<String> {
         let slot = self.session.record(key)?.slot;
-        self.session
-            .index
-            .read()
-            .name_of(slot)
-            .map(ToString::to_string)
+        let known = self.session.index.read().name_of(slot).cloned();
+        known.map(|name| name.to_string()).or_else(|| {
+            let staged = self.session.staged_names();
+            let mut staged = staged.into_iter();
+            staged.find_map(|(of, name)| (of == *key).then_some(name))
+        })
     }
 
     /// Any program's record as JSON. If its content is elsewhere, this waits for it on the calling thread, 60 s at most.
@@ -284,7 +285,7 @@ impl Chain {
         })
     }
 
-    /// The live records in order of their newest versions, root record and schema descriptors left out. Memory only.
+    /// The live confirmed records in order of their newest versions, root record and schema descriptors left out. Memory only.
     #[must_use]
     pub fn keys_in_order(&self) -> Vec<RecordKey> {
         let mut keys = Vec::new();
@@ -565,6 +566,8 @@ impl Chain {
 
     /// Waits on the calling thread until every commit whose [`Pending`] was dropped has been written or refused. A commit that met another one on its way may have
     /// to be sent again, which a closed log does not allow: whoever closes one calls this first.
+    ///
+    /// A replica does not wait for its node: what is staged is made durable here, and sent when the chain is followed again.
     pub fn settle(&self) {
         self.session.shared.settle();
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ate_chain::{
-    Committed, ContentId, Pending, ReadError as ChainError, Ref, Reject, Source, SubmitError,
+    Committed, ContentId, Pending, Placed, ReadError as ChainError, Reject, Source, SubmitError,
 };
+use ate_crypto::Hash;
 use parking_lot::Mutex;
 
 use crate::error::{CommitError, ReadError};
@@ -25,7 +26,11 @@ type Answer = Pending<Result<Committed, SubmitError>>;
 struct Work {
     transaction: Transaction,
     answer: Option<Answer>,
+    /// Its place in the own lane, on a replica.
+    placed: Option<Placed>,
     attempts: u32,
+    /// Nobody waits for the outcome.
+    is_orphan: bool,
     /// The content that was asked for last, to follow a refusal, and why it did not come.
     sought: Option<(ContentId, Arc<Mutex<Option<ChainError>>>)>,
 }
@@ -41,35 +46,60 @@ struct Care {
     work: Option<Work>,
     is_polled: bool,
     was_woken: bool,
+    /// Nobody is to see it through.
+    is_let_go: bool,
 }
 
 impl Submitted {
     /// Seals and hands over at once.
     pub(crate) fn start(transaction: Transaction) -> Pending<Result<Committed, CommitError>> {
-        let mut state = match transaction.open() {
-            Ok(state) => state,
-            Err(error) => return Pending::ready(Err(error)),
-        };
+        match Self::begin(transaction, None) {
+            Ok(submitted) => Pending::new(submitted),
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// Seals and hands over, in the place of a commit that was refused if it is meant so.
+    pub(crate) fn begin(
+        transaction: Transaction,
+        replaces: Option<Hash>,
+    ) -> Result<Self, CommitError> {
+        let mut state = transaction.open()?;
         if state.draft.is_empty() {
-            return Pending::ready(Err(CommitError::Spent { state: "empty" }));
+            return Err(CommitError::Spent { state: "empty" });
         }
         state.spent = true;
-        let answer = submit(&transaction.session, &mut state);
-        drop(state);
-        match answer {
-            Ok(answer) => Pending::new(Self(Some(Work {
-                transaction,
-                answer: Some(answer),
-                attempts: 1,
-                sought: None,
-            }))),
-            Err(error) => {
-                let mut state = transaction.state.lock();
-                state.spent = false;
-                state.withdraw();
-                Pending::ready(Err(error))
-            }
+        let answer = submit(&transaction.session, &mut state, replaces);
+        if answer.is_err() {
+            state.spent = false;
+            state.withdraw();
         }
+        drop(state);
+        let (answer, placed) = answer?;
+        Ok(Self(Some(Work {
+            transaction,
+            answer: Some(answer),
+            placed,
+            attempts: 1,
+            is_orphan: false,
+            sought: None,
+        })))
+    }
+
+    /// Hands over, and waits until it is durable in this store. It is seen through after that without anybody.
+    pub(crate) fn stage(transaction: Transaction) -> Pending<Result<Hash, CommitError>> {
+        let session = transaction.session.clone();
+        let submitted = match Self::begin(transaction, None) {
+            Ok(submitted) => submitted,
+            Err(error) => return Pending::ready(Err(error)),
+        };
+        let placed = submitted.0.as_ref().and_then(|work| work.placed.clone());
+        let Some(placed) = placed else {
+            return Pending::new(submitted).map(|outcome| outcome.map(|committed| committed.id));
+        };
+        let durable = placed.durable(session.local());
+        drop(submitted);
+        durable.map(|durable| durable.map_err(unwritten))
     }
 }
 
@@ -97,12 +127,10 @@ impl Work {
                 state.withdraw();
                 // Nothing was written, unless nobody knows.
                 state.spent = matches!(error, SubmitError::Unknown { .. });
-                return Some(Err(match error {
-                    SubmitError::Unknown { commit, why } => CommitError::Unknown { commit, why },
-                    error => CommitError::Store(error),
-                }));
+                return Some(Err(unwritten(error)));
             }
         };
+        let refused = self.placed.as_ref().and_then(Placed::id);
         self.attempts += 1;
         let followed = match self.attempts <= ATTEMPTS_MAX {
             true => state.follow(&reject),
@@ -113,28 +141,37 @@ impl Work {
             return self.seek(content, reject);
         }
         let sent = followed.and_then(|followed| match followed {
-            true => submit(&session, &mut state).map(Some),
+            true => submit(&session, &mut state, refused).map(Some),
             false => Ok(None),
         });
-        match sent {
-            Ok(Some(answer)) => {
-                self.answer = Some(answer);
+        let error = match sent {
+            Ok(Some((answer, placed))) => {
+                (self.answer, self.placed) = (Some(answer), placed);
                 return None;
             }
-            Ok(None) => {}
-            Err(error) => {
-                state.withdraw();
-                state.spent = false;
-                return Some(Err(error));
-            }
-        }
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
         state.withdraw();
         state.spent = false;
         if let Reject::Conflict { key, .. } = &reject {
             state.note_conflict(*key);
         }
         drop(state);
-        Some(Err(self.refused(reject)))
+        if let Some(id) = refused {
+            self.hand_back(&session, &id);
+        }
+        Some(Err(error.unwrap_or_else(|| self.refused(reject))))
+    }
+
+    /// A refused commit of a replica belongs to its caller now, or, if there is none, to the merge hooks.
+    fn hand_back(&self, session: &Session, id: &Hash) {
+        if self.is_orphan {
+            session.local().release_refused(id);
+            session.shared.resolve_refused();
+        } else {
+            session.local().dismiss_refused(id);
+        }
     }
 
     /// Asks for a content that stands elsewhere, after which the same refusal is judged again; the outcome if it was asked for in vain.
@@ -148,6 +185,11 @@ impl Work {
             let mut state = self.transaction.state.lock();
             state.withdraw();
             state.spent = false;
+            drop(state);
+            if let Some(id) = self.placed.as_ref().and_then(Placed::id) {
+                let session = self.transaction.session.clone();
+                self.hand_back(&session, &id);
+            }
             let error = failed
                 .lock()
                 .take()
@@ -177,10 +219,7 @@ impl Work {
         else {
             return CommitError::Rejected { reason: reject };
         };
-        let expected = match expected {
-            Ref::At(version) => Some(version),
-            _ => None,
-        };
+        let expected = expected.version();
         CommitError::Conflict(Box::new(Conflict {
             transaction: self.transaction.clone(),
             records: vec![ConflictingRecord {
@@ -238,7 +277,8 @@ impl Source<Result<Committed, CommitError>> for Submitted {
 impl Drop for Submitted {
     /// A commit that was handed over is written even if nobody asks for its outcome, also if it has to be sent again for that.
     fn drop(&mut self) {
-        if let Some(work) = self.0.take() {
+        if let Some(mut work) = self.0.take() {
+            work.is_orphan = true;
             let shared = work.transaction.session.shared.clone();
             let orphan = Arc::new(Orphan(Mutex::new(Care {
                 work: Some(work),
@@ -269,6 +309,10 @@ impl Orphan {
             let is_done = work.poll(&mut context).is_ready();
             let mut care = self.0.lock();
             care.is_polled = false;
+            if care.is_let_go {
+                drop(care);
+                return;
+            }
             if is_done {
                 drop(care);
                 let shared = work.transaction.session.shared.clone();
@@ -283,6 +327,15 @@ impl Orphan {
                 return;
             }
         }
+    }
+
+    /// Leaves a replica's commit to the store, where it is staged: if it is refused, it is kept there.
+    pub(crate) fn let_go(&self) {
+        let mut care = self.0.lock();
+        care.is_let_go = true;
+        let work = care.work.take();
+        drop(care);
+        drop(work);
     }
 
     /// Sees it through on the calling thread; `false` if another thread is at it.
@@ -306,9 +359,27 @@ impl std::task::Wake for Orphan {
     }
 }
 
-fn submit(session: &Arc<Session>, state: &mut State) -> Result<Answer, CommitError> {
+fn submit(
+    session: &Arc<Session>,
+    state: &mut State,
+    replaces: Option<Hash>,
+) -> Result<(Answer, Option<Placed>), CommitError> {
     let sealed = state.seal()?;
-    Ok(session.local().submit(sealed))
+    let local = session.local();
+    if !local.is_replica() {
+        return Ok((local.submit(sealed), None));
+    }
+    let submission = local.submit_staged(sealed, replaces);
+    Ok((submission.outcome, Some(submission.placed)))
+}
+
+/// What the caller learns of a commit that no rule refused, and that is not known to be in the order.
+fn unwritten(error: SubmitError) -> CommitError {
+    match error {
+        SubmitError::Unknown { commit, why } => CommitError::Unknown { commit, why },
+        SubmitError::Rejected(reason) => CommitError::Rejected { reason },
+        error => CommitError::Store(error),
+    }
 }
 
 /// Sees the bytes destroyed that a durable commit erases, without any lock of the view.
@@ -331,6 +402,15 @@ pub(crate) fn receipt(session: &Session, committed: &Committed) -> Receipt {
         position,
         root: session.local().root_at(position).unwrap_or_default(),
         order_time_ms: committed.order_time_ms,
-        durability: Durability::Local,
+        durability: reached(session),
+    }
+}
+
+/// What an answered commit of a chain has reached.
+pub(crate) fn reached(session: &Session) -> Durability {
+    if session.local().is_replica() {
+        Durability::Server
+    } else {
+        Durability::Local
     }
 }

@@ -42,13 +42,20 @@ impl<T> Dao<T> {
         self.0.facts.version
     }
 
+    /// Whether this version is not confirmed: written by the transaction that showed it, or staged in this replica. It may still be refused, and is not seen
+    /// then any more.
+    #[must_use]
+    pub fn is_staged(&self) -> bool {
+        self.version().is_staged()
+    }
+
     /// Who signed this version.
     #[must_use]
     pub fn author(&self) -> KeyId {
         self.0.facts.author
     }
 
-    /// The sequencer's time of this version, in milliseconds since 1970.
+    /// The sequencer's time of this version, in milliseconds since 1970; of a staged one the author's own.
     #[must_use]
     pub fn order_time_ms(&self) -> u64 {
         self.0.facts.order_time_ms

@@ -1,5 +1,6 @@
 //! Records of any program, shown as JSON from the descriptor that stands in the chain.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ate_chain::{Change, Opened, Position, RecordKey, Version};
@@ -91,8 +92,10 @@ impl Session {
         self.refresh_names()?;
         let found = self.index.read().prefix(0, NAMED, prefix);
         let mut entries = Vec::with_capacity(found.len());
+        let mut known = HashSet::new();
         for (name, slot) in found {
             let record = self.local().record_at(slot);
+            known.insert(record.key);
             let version = match position {
                 None => record.live.then_some(record.version),
                 Some(position) => self.stood_at(&record.key, position)?,
@@ -113,7 +116,34 @@ impl Session {
                 version,
             });
         }
+        // A view stands at a position, and what is staged has none.
+        let staged = match position {
+            None => self.staged_names(),
+            Some(_) => Vec::new(),
+        };
+        for (key, name) in staged {
+            let record = self.live(&key).filter(|_| name.starts_with(prefix));
+            let Some(record) = record.filter(|_| known.insert(key)) else {
+                continue;
+            };
+            let descriptor = self.descriptor(&record.sealed.0, record.schema, key);
+            entries.push(NamedEntry {
+                name,
+                key,
+                type_name: descriptor
+                    .map(|descriptor| descriptor.name().to_owned())
+                    .unwrap_or_default(),
+                version: record.version,
+            });
+        }
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(entries)
+    }
+
+    /// The names below the root record that staged commits give.
+    pub(crate) fn staged_names(&self) -> Vec<(RecordKey, String)> {
+        self.local()
+            .staged_names(&self.author, &RecordKey::ROOT, NAMED)
     }
 
     /// The descriptor of an older version.

@@ -3,7 +3,7 @@
 use ate_chain::{EraseError, Position, RecordKey, Reject, SealError, SubmitError, Version};
 use ate_crypto::Hash;
 
-use crate::receipt::Receipt;
+use crate::receipt::{Durability, Receipt};
 use crate::schema::{DecodeError, DescriptorError, EncodeError, NewerSchema};
 use crate::transaction::Conflict;
 
@@ -86,7 +86,9 @@ pub enum CommitError {
         /// The rule.
         reason: Reject,
     },
-    /// It was handed to the disk and the answer was lost. Ask for its outcome when the store is open again; sending it again is safe.
+    /// It was handed to the disk and the answer was lost. Ask for its outcome ([`crate::Chain::outcome`]) when the store is open again, or, on a replica, when it
+    /// has reached its node again: its lane number is used once, so it is in the order once or never, and a later number of the same lane in the order settles
+    /// which. Writing it again before that may write it twice.
     #[error("the outcome of commit {commit} is unknown: {why}")]
     Unknown {
         /// Commit id.
@@ -141,6 +143,14 @@ pub enum CommitError {
         receipt: Box<Receipt>,
         /// Why.
         source: EraseError,
+    },
+    /// No commit of this chain reaches the durability that was asked for. Nothing was written.
+    #[error("no commit of this chain reaches {asked:?}: it reaches {reached:?}")]
+    Durability {
+        /// Asked for.
+        asked: Durability,
+        /// What its commits reach.
+        reached: Durability,
     },
     /// The transaction was committed already, or holds nothing.
     #[error("the transaction is {state}")]

@@ -5,7 +5,8 @@
 //! `ate` brings them.
 //!
 //! # Invariants
-//! 1. A view shows confirmed commits only: verified and durable.
+//! 1. A [`View`] shows confirmed commits only: verified and durable. A [`Chain`] that is a replica also shows what this store has staged, told by
+//!    [`Dao::is_staged`]; that is never cached, and not seen any more when it is refused.
 //! 2. Names and children are indexed, and outdated values dropped, before a commit is answered.
 //! 3. Nothing calls the chain while it holds a lock that is taken under the chain's own: sessions, an index, a shard of the cache.
 //! 4. A commit that was handed over is seen through, whether or not its [`ate_chain::Pending`] is kept.
@@ -32,6 +33,8 @@ mod index;
 mod json;
 mod key;
 mod lacking;
+mod merge;
+mod offline;
 mod prefetch;
 mod receipt;
 mod schema;
@@ -49,6 +52,8 @@ pub use dao::Dao;
 pub use document::{Document, NamedEntry};
 pub use error::{BoxError, CommitError, KeyError, ReadError, SubscribeError, TransactError};
 pub use key::{IntoKey, Key, Target};
+pub use merge::{Merge, Merged};
+pub use offline::RefusedRecord;
 pub use prefetch::{Coverage, Keeper, Prefetch, Progress};
 pub use receipt::{Durability, Receipt};
 pub use session::NAME_BYTES_MAX;

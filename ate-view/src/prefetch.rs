@@ -357,7 +357,8 @@ impl<'a> Selector<'a> {
             Prefetch::Names(_) => self.session.refresh_names(),
             Prefetch::Children { parent, collection } => {
                 let shown = || parent.to_string();
-                let slots = self.session.children(parent, collection, &shown)?;
+                let (slot, tags) = self.session.collection_tags(parent, collection, &shown)?;
+                let slots = self.session.child_slots(slot, &tags);
                 self.children.push((chosen, slots));
                 Ok(())
             }

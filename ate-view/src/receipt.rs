@@ -4,11 +4,15 @@ use ate_chain::{ChainId, Position};
 use ate_crypto::Hash;
 
 /// Who has the commit on stable storage.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[non_exhaustive]
 pub enum Durability {
-    /// This store.
+    /// This store. On a replica such a commit is staged: it outlives the process, and may still be refused where the order is made.
     Local,
+    /// The node that orders the chain: it answered after its sync. Every receipt of a replica's commit says this.
+    Server,
+    /// Witnesses too, who have seen the order. Reserved: nothing reaches it yet, and asking for it is an error.
+    Witnessed,
 }
 
 /// A commit is durable and part of the chain's one order.

@@ -9,7 +9,7 @@ use ate_chain::{
     Author, Clock, CollectionTag, ConfirmedCommit, Kept, Local, Observer, Opened, Position,
     ReadError as ChainError, RecordInfo, RecordKey, SchemaTag, Slot, Version,
 };
-use ate_crypto::Identity;
+use ate_crypto::{Identity, KeyId};
 use parking_lot::{Mutex, RwLock};
 
 use crate::cache::{Cache, Ticket, ValueCache};
@@ -18,6 +18,7 @@ use crate::dao::{Dao, DaoInner, Facts};
 use crate::error::ReadError;
 use crate::index::{Index, NAMED, SCHEMAS};
 use crate::key::Target;
+use crate::merge::{Hook, Resolving};
 use crate::schema::{Descriptor, Plan, Record, Unknown, decode};
 use crate::subscription::Consumer;
 
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) announced: Mutex<HashSet<(RecordKey, SchemaTag)>>,
     /// Commits whose callers went away before the answer came.
     pub(crate) orphans: Mutex<Vec<Arc<Orphan>>>,
+    /// What is done about refused commits that nobody waits for.
+    pub(crate) resolving: Resolving,
     /// Durable consumers that run.
     pub(crate) consumers: Mutex<Vec<Weak<Consumer>>>,
 }
@@ -61,6 +64,8 @@ pub(crate) struct Session {
     names_done: AtomicU64,
     /// Held while names are read anew.
     names_turn: Mutex<()>,
+    /// Who merges what, by the names of record types.
+    pub(crate) hooks: RwLock<Vec<(&'static str, Arc<dyn Hook>)>>,
     /// Schema descriptors that stood elsewhere were asked for.
     pub(crate) has_schemas: AtomicBool,
 }
@@ -75,6 +80,12 @@ impl Observer for FanOut {
         };
         for session in shared.sessions.read().iter().filter_map(Weak::upgrade) {
             session.take_in(commit);
+        }
+    }
+
+    fn refused(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.resolve_refused();
         }
     }
 }
@@ -95,6 +106,7 @@ impl Shared {
             making: Mutex::default(),
             announced: Mutex::default(),
             orphans: Mutex::default(),
+            resolving: Resolving::default(),
             consumers: Mutex::default(),
         });
         shared
@@ -115,6 +127,13 @@ impl Shared {
             && Arc::strong_count(&self.local) == OWN
             && self.orphans.lock().is_empty()
             && !self.local.has_staged()
+    }
+
+    /// The session of an identity, if there is one.
+    pub(crate) fn session_of(&self, author: &KeyId) -> Option<Arc<Session>> {
+        let sessions = self.sessions.read();
+        let mut sessions = sessions.iter().filter_map(Weak::upgrade);
+        sessions.find(|session| session.author.id() == *author)
     }
 
     /// The session of an identity; made when it is asked for first.
@@ -139,6 +158,7 @@ impl Shared {
             names_due: AtomicU64::new(0),
             names_done: AtomicU64::new(0),
             names_turn: Mutex::default(),
+            hooks: RwLock::default(),
             has_schemas: AtomicBool::new(false),
         });
         {
@@ -166,8 +186,8 @@ impl Shared {
             // A log that fails has said so to whoever waited.
             drop(self.local.sync_staged());
             let orphans = std::mem::take(&mut *self.orphans.lock());
+            orphans.iter().for_each(|orphan| orphan.let_go());
             self.local.abandon_staged();
-            drop(orphans);
             return;
         }
         loop {
@@ -337,6 +357,17 @@ impl Session {
 
     /// A resident value of the newest version.
     pub(crate) fn peek<T: Record>(&self, key: &RecordKey) -> Option<Dao<T>> {
+        // What is staged is never cached, so that nothing has to be taken back when it is refused: its bytes are in memory anyway.
+        if self.local().is_staged(key) {
+            let (opened, _) = self.open_at(key, None, &String::new).ok()?;
+            let (value, unknown) = self.decode::<T>(&opened, key, &String::new).ok()?;
+            let facts = facts_of(key, &opened);
+            return Some(Dao(Arc::new(DaoInner {
+                value,
+                facts,
+                unknown,
+            })));
+        }
         let (_, value) = self.cache.get(key)?;
         value.downcast::<DaoInner<T>>().ok().map(Dao)
     }
@@ -448,7 +479,10 @@ impl Session {
                 .open_content(&self.author, key)
                 .map_err(|error| name_it(error, shown));
             match (opened, position) {
-                (Ok(opened), None) => return Ok((opened, true)),
+                (Ok(opened), None) => {
+                    let is_confirmed = !opened.version.is_staged();
+                    return Ok((opened, is_confirmed));
+                }
                 (Ok(opened), Some(position)) if opened.version.seq < position.0 => {
                     return Ok((opened, true));
                 }
@@ -478,6 +512,20 @@ impl Session {
             name: shown(),
             source,
         })
+    }
+
+    /// Takes in a descriptor whose definition was refused, to read what was refused with it.
+    pub(crate) fn learn(&self, scope: RecordKey, tag: SchemaTag, bytes: &[u8]) {
+        let descriptor = Descriptor::from_bytes(bytes).ok().filter(|descriptor| {
+            let own = self.author.schema_tag(&scope, &descriptor.id());
+            own.is_ok_and(|own| own == tag)
+        });
+        if let Some(descriptor) = descriptor {
+            let mut descriptors = self.descriptors.write();
+            if descriptors.len() < SCHEMAS_MAX {
+                descriptors.insert((scope, tag), Arc::new(descriptor));
+            }
+        }
     }
 
     /// How to read records of a stored schema as `T`.
@@ -520,11 +568,13 @@ impl Session {
         })?;
         let schemas = CollectionTag(name_key.collection_tag(SCHEMAS));
         let slots = self.index.read().children(parent.slot, schemas).to_vec();
+        let staged = self.local().staged_children(scope, schemas);
         // The tag is a keyed hash of the descriptor: another record that claims it cannot stand in its place.
         let mut source = None;
         let claims = slots
             .into_iter()
             .map(|slot| self.local().record_at(slot))
+            .chain(staged.iter().filter_map(|key| self.record(key)))
             .filter(|found| found.schema == tag);
         for found in claims {
             let bytes = self.local().open_content(&self.author, &found.key)?.content;
@@ -548,22 +598,35 @@ impl Session {
         })
     }
 
-    /// The rows below `parent` in `collection`, tombstones too, in order of creation.
+    /// The keys below `parent` in `collection`, ended records too, in order of creation; staged ones come last.
     pub(crate) fn children(
         &self,
         parent: &RecordKey,
         collection: &str,
         shown: &impl Fn() -> String,
-    ) -> Result<Vec<Slot>, ReadError> {
+    ) -> Result<Vec<RecordKey>, ReadError> {
         let (slot, tags) = self.collection_tags(parent, collection, shown)?;
+        let mut keys: Vec<RecordKey> = self
+            .child_slots(slot, &tags)
+            .into_iter()
+            .map(|slot| self.local().record_at(slot).key)
+            .collect();
+        for tag in tags {
+            keys.extend(self.local().staged_children(parent, tag));
+        }
+        Ok(keys)
+    }
+
+    /// The rows below a row in a collection, tombstones too, in order of creation.
+    pub(crate) fn child_slots(&self, parent: Slot, tags: &[CollectionTag]) -> Vec<Slot> {
         let index = self.index.read();
         let mut slots: Vec<Slot> = tags
             .iter()
-            .flat_map(|tag| index.children(slot, *tag))
+            .flat_map(|tag| index.children(parent, *tag))
             .copied()
             .collect();
         slots.sort_unstable();
-        Ok(slots)
+        slots
     }
 
     /// The row of a record, and what a collection below it is called in the chain.

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ate_chain::{
-    CreateOptions, Draft, EVENTS_MAX, KeyMap, Readers, RecordInfo, RecordKey, Ref, SchemaTag,
-    SealError, Sealed, Version, WritePolicy,
+    Change, CreateOptions, Draft, EVENTS_MAX, KeyMap, Readers, RecordInfo, RecordKey, Ref,
+    SchemaTag, SealError, Sealed, Version, WritePolicy,
 };
 use ate_crypto::{Hash, Who};
 
@@ -62,7 +62,7 @@ impl Base {
     }
 
     fn reference(self) -> Ref {
-        self.version.map_or(Ref::Absent, Ref::At)
+        self.version.map_or(Ref::Absent, Version::reference)
     }
 
     pub(crate) fn live_version(self) -> Option<Version> {
@@ -205,6 +205,27 @@ impl State {
         Ok(key)
     }
 
+    /// A record that a refused commit was to create, under the key that it had there.
+    pub(crate) fn create_again(
+        &mut self,
+        change: &Change,
+        name: Option<(&str, &str)>,
+        encoded: Encoded,
+        base: Base,
+    ) -> Result<(), CommitError> {
+        let Change::Create { key, parent, .. } = change else {
+            return Ok(());
+        };
+        let Encoded { body, descriptor } = encoded;
+        let scope = self.draft.scope_below(parent)?;
+        self.define(scope, &descriptor)?;
+        let event = self.draft.len() as u32;
+        self.draft
+            .create_again(change, name, &descriptor.id(), body, base.reference())?;
+        self.stage(*key, event, base, What::Content(descriptor));
+        Ok(())
+    }
+
     /// New content for a record that stands.
     pub(crate) fn write_over(
         &mut self,
@@ -309,7 +330,7 @@ impl State {
             None => self.base(&key),
         };
         let version = base.live_version().ok_or_else(absent)?;
-        self.draft.remove(key, Ref::At(version));
+        self.draft.remove(key, version.reference());
         let event = self.draft.len() as u32 - 1;
         self.stage(key, event, base, What::Removal);
         Ok(())
@@ -339,7 +360,7 @@ impl State {
         if stored.is_some_and(|record| record.erased && record.version == version) {
             return Err(ReadError::Erased { name: name() }.into());
         }
-        self.draft.erase(key, Ref::At(version));
+        self.draft.erase(key, version.reference());
         let event = self.draft.len() as u32 - 1;
         self.stage(key, event, base, What::Erasure);
         if !self.reads.contains_key(&key) {
@@ -676,6 +697,8 @@ impl State {
                 self.draft.refresh_keys();
                 Ok(true)
             }
+            // Another commit of this lane has that number, from before this process: that one is dead, so its events may be sent under another.
+            Reject::Spent { .. } => Ok(true),
             // A write without a read follows whatever stands there now.
             Reject::Conflict { key, .. } => self.stage_again(key),
             _ => Ok(false),

@@ -5,18 +5,16 @@
 
 use std::sync::Arc;
 
-use ate_chain::{
-    Opened, Pending, Position, RecordKey, Ref, SchemaTag, SealError, Version, WritePolicy,
-};
-use ate_crypto::Who;
+use ate_chain::{Opened, Pending, Position, RecordKey, SchemaTag, SealError, Version, WritePolicy};
+use ate_crypto::{Hash, Who};
 use parking_lot::Mutex;
 
-use crate::commit::{Submitted, receipt};
+use crate::commit::{Submitted, reached, receipt};
 use crate::dao::{Dao, DaoInner, Facts};
 use crate::error::{CommitError, ReadError};
 use crate::key::{IntoKey, Key, Target};
 use crate::lacking::{fetched, lack, waiting};
-use crate::receipt::Receipt;
+use crate::receipt::{Durability, Receipt};
 use crate::schema::{Descriptor, Encoded, Plan, Record, Unknown, decode, encode_spliced};
 use crate::session::{Session, check_collection, shown};
 use crate::staging::{Access, Base, STAGED, State, What};
@@ -29,7 +27,7 @@ pub enum Expect {
     Anything,
     /// No record of that name.
     Absent,
-    /// This version.
+    /// This version. A staged one is no longer the version of its record when it is ordered: it has its place in the order for a name then.
     Version(Version),
 }
 
@@ -250,6 +248,35 @@ impl Transaction {
             .map(move |outcome| outcome.map(|committed| receipt(&session, &committed)))
     }
 
+    /// As [`Transaction::commit`], if the chain's commits reach at least this durability: a commit always waits for all that its chain reaches.
+    ///
+    /// # Errors
+    /// [`CommitError::Durability`] if they do not; [`Durability::Witnessed`] is reserved.
+    #[must_use = "the commit is on its way, but its outcome is in here"]
+    pub fn commit_to(&self, durability: Durability) -> Pending<Result<Receipt, CommitError>> {
+        let reached = reached(&self.session);
+        if durability > reached {
+            return Pending::ready(Err(CommitError::Durability {
+                asked: durability,
+                reached,
+            }));
+        }
+        self.commit()
+    }
+
+    /// Hands the commit over and waits only until it is durable in this store; the answer is its id. On a replica it is staged then: it is seen by readers of
+    /// this store, outlives the process, and is sent until the node has ordered or refused it, whether or not anybody waits. What became of it tells
+    /// [`Chain::outcome`](crate::Chain::outcome); a refused one goes to the merge hooks ([`Chain::on_conflict`](crate::Chain::on_conflict)).
+    ///
+    /// On a chain that is ordered here this is [`Transaction::commit`].
+    ///
+    /// # Errors
+    /// In the answer: [`CommitError`]. [`ate_chain::SubmitError::StagedFull`] if too much waits already.
+    #[must_use = "the commit is on its way, but whether it is durable is in here"]
+    pub fn stage(&self) -> Pending<Result<Hash, CommitError>> {
+        Submitted::stage(self.clone())
+    }
+
     /// Makes an identity known to the chain, so that it may author commits where policies name it.
     ///
     /// # Errors
@@ -309,7 +336,7 @@ impl Transaction {
         let Some((opened, descriptor)) = opened else {
             state
                 .draft
-                .set_write_policy(record, Ref::At(stored.version), policy);
+                .set_write_policy(record, stored.version.reference(), policy);
             state.stage_policy(record, base);
             return Ok(());
         };

@@ -108,12 +108,11 @@ impl View {
     ) -> Result<Vec<Key<T>>, ReadError> {
         let target = parent.into_target();
         let parent = self.session.resolve(&target)?;
-        let slots = self
+        let all = self
             .session
             .children(&parent, collection, &|| shown(&target))?;
-        let mut keys = Vec::with_capacity(slots.len());
-        for slot in slots {
-            let key = self.session.local().record_at(slot).key;
+        let mut keys = Vec::with_capacity(all.len());
+        for key in all {
             if self.session.stood_at(&key, self.position)?.is_some() {
                 keys.push(Key::from_raw(key));
             }

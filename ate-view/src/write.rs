@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ate_chain::{Committed, Pending, Readers, Source, WritePolicy};
-use ate_crypto::Who;
+use ate_crypto::{Hash, Who};
 
 use crate::commit::Submitted;
 use crate::error::CommitError;
@@ -84,6 +84,27 @@ impl<T: Send + 'static> Write<T> {
             let again = || (self.stage)(&transaction, &self.access);
             let finish = complete(&self.session, content, again).await?;
             Submitted::start(transaction).await.map(finish)
+        })))
+    }
+
+    /// As [`Transaction::stage`]: waits only until the write is durable in this store. The answer is the commit's id.
+    ///
+    /// # Errors
+    /// In the answer: [`CommitError`].
+    #[must_use = "the write is on its way, but whether it is durable is in here"]
+    pub fn stage(mut self) -> Pending<Result<Hash, CommitError>> {
+        let transaction = Transaction::new(self.session.clone());
+        let staged = (self.stage)(&transaction, &self.access).map(drop);
+        let Some(content) = lack(&staged) else {
+            return match staged {
+                Ok(()) => Submitted::stage(transaction),
+                Err(error) => Pending::ready(Err(error)),
+            };
+        };
+        Pending::new(FutureSource(Box::pin(async move {
+            let again = || (self.stage)(&transaction, &self.access).map(drop);
+            complete(&self.session, content, again).await?;
+            Submitted::stage(transaction).await
         })))
     }
 

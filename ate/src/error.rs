@@ -377,7 +377,10 @@ fn commit_kind(error: &CommitError) -> ErrorKind {
         CommitError::Unknown { .. } => ErrorKind::Unknown,
         CommitError::Store(error) => match error {
             ate_chain::SubmitError::Poisoned { .. } => ErrorKind::Poisoned,
-            ate_chain::SubmitError::TooLarge { .. } => ErrorKind::Limit,
+            ate_chain::SubmitError::TooLarge { .. } | ate_chain::SubmitError::StagedFull { .. } => {
+                ErrorKind::Limit
+            }
+            ate_chain::SubmitError::StagedByOther { .. } => ErrorKind::Conflict,
             ate_chain::SubmitError::Full { .. } => ErrorKind::Full,
             ate_chain::SubmitError::ReadOnly | ate_chain::SubmitError::Closed => ErrorKind::Denied,
             _ => ErrorKind::Io,

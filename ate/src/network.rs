@@ -23,6 +23,7 @@ mod calling;
 mod hosting;
 mod listing;
 mod notebook;
+mod pages;
 mod serve;
 
 pub use listing::ReplicaInfo;
@@ -171,7 +172,35 @@ impl Net {
         &self.handle
     }
 
-    /// The key that must answer at an address.
+    /// The key that must answer at an address. If neither the address nor the store names one, whoever answers there now is trusted from now on, and a person is
+    /// told.
+    async fn resolve_or_meet(
+        &self,
+        inner: &StoreInner,
+        address: &NodeAddress,
+    ) -> Result<NodeId, Error> {
+        if let Some(node) = self.known.expected(address)? {
+            return Ok(node);
+        }
+        let shown = self
+            .client
+            .discover(address.host(), address.port(), self.answer_within)
+            .await?;
+        self.met(inner, address, shown)?;
+        Ok(shown)
+    }
+
+    /// Notes who answered at an address, and tells a person if it is trusted for that alone.
+    fn met(&self, inner: &StoreInner, address: &NodeAddress, shown: NodeId) -> Result<(), Error> {
+        let now_ms = inner.clock.now_ms();
+        if let Some(first) = self.known.meet(address, shown, now_ms)? {
+            tracing::warn!(node = %shown, at = %address.host_port(), "first use of a node");
+            inner.note(first.to_string());
+        }
+        Ok(())
+    }
+
+    /// The key that must answer at an address which names one, or is known.
     fn resolve(&self, address: &NodeAddress) -> Result<NodeId, Error> {
         match self.known.expected(address)? {
             Some(node) => Ok(node),
@@ -242,7 +271,7 @@ impl StoreInner {
         address: &ChainAddress,
         want: Want,
     ) -> Result<Chain, Error> {
-        let node = net.resolve(address.node())?;
+        let node = net.resolve_or_meet(self, address.node()).await?;
         let endpoint = address.node().endpoint(node);
         let own = self.identity.id();
         let root = address.root().unwrap_or(own);
@@ -261,10 +290,14 @@ impl StoreInner {
             return blocking(|| self.replica(net, chain, &full));
         }
         let link = net.client.link(&endpoint);
-        let found = match link
+        let found = link
             .find(address.name(), Some(root), net.answer_within)
-            .await
-        {
+            .await;
+        if matches!(&found, Ok(_) | Err(NetError::Refused { .. })) {
+            // It has proven its key, whatever it says.
+            net.met(self, address.node(), node)?;
+        }
+        let found = match found {
             Ok(found) => found,
             Err(NetError::Refused {
                 code: RefusalCode::Absent,
@@ -283,9 +316,6 @@ impl StoreInner {
             Err(error) => return Err(error.into()),
         };
         let now_ms = self.clock.now_ms();
-        if let Some(first) = net.known.meet(address.node(), node, now_ms)? {
-            self.note(first.to_string());
-        }
         if address.id().is_some_and(|id| id != found.chain) {
             return Err(Error::NoChain {
                 name: address.to_string(),
@@ -294,9 +324,6 @@ impl StoreInner {
         net.known
             .meet_name(node, root, address.name(), found.chain, now_ms)?;
         let chain = blocking(|| self.replica(net, found.chain, &full))?;
-        if let Some(remote) = net.remotes.lock().get(&found.chain) {
-            remote.said(found.size);
-        }
         self.reaches(net, &chain, found.size).await?;
         // The name and the root stand in the genesis, which was verified: the node's word counts for nothing.
         let genesis = chain.local().genesis();
@@ -383,6 +410,9 @@ impl StoreInner {
     /// Waits until a replica has what its node said to have.
     async fn reaches(&self, net: &Net, chain: &Chain, size: u64) -> Result<(), Error> {
         const LOOK_EVERY: Duration = Duration::from_millis(100);
+        if let Some(remote) = net.remotes.lock().get(&chain.id()) {
+            remote.said(size);
+        }
         loop {
             let position = chain.position();
             if position.0 >= size {

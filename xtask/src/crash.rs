@@ -117,7 +117,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
 }
 
 /// The executable, in the profile and with the features that `test` has built.
-fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     let messages = output(
         cargo()
             .args([
@@ -330,10 +330,10 @@ fn text(what: &str, output: Output) -> Result<String> {
 }
 
 /// SplitMix64: small, seeded, the same everywhere.
-struct SplitMix(u64);
+pub(crate) struct SplitMix(pub(crate) u64);
 
 impl SplitMix {
-    const fn next(&mut self) -> u64 {
+    pub(crate) const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -341,7 +341,7 @@ impl SplitMix {
         z ^ (z >> 31)
     }
 
-    const fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) const fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 }

@@ -15,10 +15,12 @@
 mod bench;
 mod crash;
 mod examples;
+mod flood;
 mod fresh;
 mod gate;
 mod layers;
 mod manifest;
+mod netns;
 mod planted;
 mod process;
 mod scratch;
@@ -114,10 +116,22 @@ const COMMANDS: &[Command] = &[
         run: Run::With(crash::command),
     },
     Command {
+        name: "netns",
+        arguments: "[--rounds N] [--seed S]",
+        help: "a node and clients in two network namespaces, with a link that is cut and loses packets (needs root)",
+        run: Run::With(netns::command),
+    },
+    Command {
         name: "sim",
         arguments: "[--seed S] [--seeds N | --minutes M | --enumerate [--variants V]]",
         help: "run seeds of the simulator: a store over a disk that lies; 0 minutes are one seed",
         run: Run::With(sim::command),
+    },
+    Command {
+        name: "flood",
+        arguments: "[--seconds N] [--rounds N] [--pace PACKETS]",
+        help: "flood a node with strangers and garbage while a good client works, and compare with calm",
+        run: Run::With(flood::command),
     },
     Command {
         name: "planted",
@@ -161,7 +175,9 @@ const GATE: &[(&str, &[&str])] = &[
     ("doc", &[]),
     ("examples", &[]),
     ("crash", &["--cycles", "10"]),
+    ("netns", &["--rounds", "6"]),
     ("sim", &["--seed", "1", "--seeds", "150"]),
+    ("flood", &["--seconds", "2", "--rounds", "2"]),
     ("planted", &[]),
     ("deny", &[]),
     ("vectors", &[]),

@@ -121,7 +121,9 @@ impl Run {
             signed: Some(batch.proof_bytes),
             local: local.clone(),
         };
-        for (mut placing, slot) in batch.commits.into_iter().zip(slots) {
+        for (placing, slot) in batch.commits.into_iter().zip(slots) {
+            // A batch that was decoded is held by nobody else: nothing is copied.
+            let mut placing = Arc::unwrap_or_clone(placing);
             placing.order_at(run.order_time_ms);
             match state.propose(&placing.commit) {
                 Ok(ordered) => run.push(Item {

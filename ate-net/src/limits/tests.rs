@@ -189,7 +189,7 @@ fn identities_and_chains_have_their_own_budgets() {
         requests: Rate::per_second(1, 1),
         streams_per_identity: 1,
         calls_per_identity: 1,
-        chains_per_identity: 2,
+        chains_per_identity: Rate::per_second(1, 2),
         commit_bytes: Rate {
             tokens: 86_400_000,
             per_ms: DAY_MS,
@@ -212,9 +212,10 @@ fn identities_and_chains_have_their_own_budgets() {
         LimitKind::Streams
     );
     assert_eq!(limiter.call(who(1)).unwrap_err().limit, LimitKind::Calls);
-    assert!(limiter.another_chain(1).is_ok());
+    assert!(limiter.chain(who(1), 0).is_ok());
+    assert!(limiter.chain(who(1), 0).is_ok());
     assert_eq!(
-        limiter.another_chain(2).unwrap_err().limit,
+        limiter.chain(who(1), 0).unwrap_err().limit,
         LimitKind::Chains
     );
     let chain = ChainId(Hash([1; 32]));

@@ -9,13 +9,14 @@ use bytes::Bytes;
 
 use super::board::{Shown, Way, reach};
 use super::left;
-use super::serve::{Visit, absent};
+use super::serve::{Visit, done};
 use crate::calls::{
     ANNOUNCEMENT_BYTES_MAX, Announcement, AnnouncementId, FRAME_BYTES_MAX, Route, streamed,
 };
 use crate::error::NetError;
 use crate::framed::{CONTROL_BYTES_MAX, FrameReader, FrameWriter, HEADER_BYTES};
 use crate::host::{Act, Verdict};
+use crate::metrics::RequestEnd;
 use crate::transport::{ReceiveHalf, SendHalf};
 use crate::wire::{Kind, RefusalCode, Reply, Request, decode, encode};
 
@@ -30,10 +31,10 @@ pub(super) async fn announcements(
     chain: [u8; 32],
     service: &str,
     mut writer: FrameWriter,
-) -> Result<(), NetError> {
+) -> Result<RequestEnd, NetError> {
     let chain = ChainId(Hash(chain));
-    if let Some(verdict) = refused(visit, chain, Act::Call { chain })? {
-        return refuse(verdict, writer).await;
+    if let Some(verdict) = refused(visit, chain, Act::Call { chain }).await? {
+        return refuse(visit, verdict, writer).await;
     }
     for some in visit
         .shared
@@ -46,7 +47,7 @@ pub(super) async fn announcements(
             .send(&mut writer, Kind::Reply, &encode(&reply))
             .await?;
     }
-    writer.finish()
+    done(writer)
 }
 
 /// Shows a server until its stream ends.
@@ -55,36 +56,41 @@ pub(super) async fn serve(
     announcement: Bytes,
     mut writer: FrameWriter,
     mut reader: FrameReader,
-) -> Result<(), NetError> {
+) -> Result<RequestEnd, NetError> {
     let route = match own_route(visit, &announcement) {
         Ok(route) => route,
-        Err(why) => return writer.refuse(RefusalCode::Denied, &why).await,
+        Err(why) => return visit.refuse(writer, RefusalCode::Denied, &why).await,
     };
     let chain = route.chain;
-    if let Some(verdict) = refused(visit, chain, Act::Serve { chain })? {
-        return refuse(verdict, writer).await;
+    if let Some(verdict) = refused(visit, chain, Act::Serve { chain }).await? {
+        return refuse(visit, verdict, writer).await;
     }
     let Ok(_place) = visit.servers.try_acquire() else {
         let why = "too many servers on one connection";
-        return writer.refuse(RefusalCode::Busy, why).await;
+        return visit.refuse(writer, RefusalCode::Busy, why).await;
     };
+    let _stays = match visit.stays() {
+        Ok(stays) => stays,
+        Err(hit) => return visit.refuse(writer, RefusalCode::Busy, &hit).await,
+    };
+    let _serves = visit.shared.gate.metrics.call_servers.enter();
     let way = Way::There {
         connection: visit.connection.clone(),
         paths: visit.called.clone(),
     };
     let shown = match visit.shared.board.show(route, announcement, way) {
         Ok(shown) => shown,
-        Err(why) => return writer.refuse(RefusalCode::Busy, why).await,
+        Err(why) => return visit.refuse(writer, RefusalCode::Busy, why).await,
     };
     visit
         .send(&mut writer, Kind::Reply, &encode(&Reply::Ready))
         .await?;
     tokio::select! {
         biased;
-        () = left(visit.shared.leaving.clone()) => Ok(()),
+        () = left(visit.shared.leaving.clone()) => Ok(RequestEnd::Done),
         renewed = renew(visit, &shown, &mut reader) => match renewed? {
-            Some(why) => writer.refuse(RefusalCode::Denied, &why).await,
-            None => writer.finish(),
+            Some(why) => visit.refuse(writer, RefusalCode::Denied, &why).await,
+            None => done(writer),
         },
     }
 }
@@ -130,64 +136,79 @@ pub(super) async fn call(
     (chain, service, to): ([u8; 32], String, [u8; 16]),
     mut writer: FrameWriter,
     reader: FrameReader,
-) -> Result<(), NetError> {
+) -> Result<RequestEnd, NetError> {
     let (chain, to) = (ChainId(Hash(chain)), AnnouncementId(to));
-    if let Some(verdict) = refused(visit, chain, Act::Call { chain })? {
-        return refuse(verdict, writer).await;
+    if let Some(verdict) = refused(visit, chain, Act::Call { chain }).await? {
+        return refuse(visit, verdict, writer).await;
     }
+    let gate = &visit.shared.gate;
+    let _path = match gate.limiter.call(visit.id) {
+        Ok(path) => path,
+        Err(hit) => {
+            let why = gate.hit(hit).to_string();
+            return visit.refuse(writer, RefusalCode::Busy, &why).await;
+        }
+    };
     let Ok(place) = visit.paths.clone().try_acquire_owned() else {
         let why = "too many paths on one connection";
-        return writer.refuse(RefusalCode::Busy, why).await;
+        return visit.refuse(writer, RefusalCode::Busy, why).await;
     };
     let ready = encode(&Reply::Ready);
     match visit.shared.board.way(chain, &service, to) {
         None => {
             let why = "the server is gone";
-            writer.refuse(RefusalCode::Absent, why).await
+            visit.refuse(writer, RefusalCode::Absent, why).await
         }
         Some(Way::Here(paths)) => {
             let Ok(paths) = paths.try_reserve() else {
                 let why = "the server has no room for further paths";
-                return writer.refuse(RefusalCode::Busy, why).await;
+                return visit.refuse(writer, RefusalCode::Busy, why).await;
             };
             visit.send(&mut writer, Kind::Reply, &ready).await?;
             paths.send(streamed(writer, reader, Some(place)));
-            Ok(())
+            Ok(RequestEnd::Done)
         }
         Some(Way::There { connection, paths }) => {
             let (to_server, from_server, _theirs) = match reach(&*connection, &paths, to).await {
                 Ok(reached) => reached,
-                Err(NetError::Refused { code, why }) => return writer.refuse(code, &why).await,
+                Err(NetError::Refused { code, why }) => {
+                    return visit.refuse(writer, code, &why).await;
+                }
                 Err(error) => {
-                    return writer
-                        .refuse(RefusalCode::Absent, &format!("the server: {error}"))
+                    return visit
+                        .refuse(writer, RefusalCode::Absent, &format!("the server: {error}"))
                         .await;
                 }
             };
             visit.send(&mut writer, Kind::Reply, &ready).await?;
             let limit = visit.shared.parts.limits.write;
+            let _open = visit.shared.gate.metrics.calls_open.enter();
             tokio::select! {
                 biased;
-                () = left(visit.shared.leaving.clone()) => Ok(()),
-                passed = both((reader, to_server), (from_server, writer), limit) => passed,
+                () = left(visit.shared.leaving.clone()) => Ok(RequestEnd::Done),
+                passed = both((reader, to_server), (from_server, writer), limit) => passed.map(|()| RequestEnd::Done),
             }
         }
     }
 }
 
 /// Why not, if not: the node's rules, or the chain is not to be read by this peer.
-fn refused(visit: &Visit, chain: ChainId, act: Act<'_>) -> Result<Option<Verdict>, NetError> {
+async fn refused(visit: &Visit, chain: ChainId, act: Act<'_>) -> Result<Option<Verdict>, NetError> {
     match visit.judge(act) {
-        Verdict::Admit if visit.readable(chain)?.is_some() => Ok(None),
+        Verdict::Admit if visit.readable(chain).await?.is_some() => Ok(None),
         Verdict::Admit => Ok(Some(Verdict::Deny)),
         verdict => Ok(Some(verdict)),
     }
 }
 
-async fn refuse(verdict: Verdict, writer: FrameWriter) -> Result<(), NetError> {
+async fn refuse(
+    visit: &Visit,
+    verdict: Verdict,
+    writer: FrameWriter,
+) -> Result<RequestEnd, NetError> {
     match verdict {
-        Verdict::Busy { why } => writer.refuse(RefusalCode::Busy, &why).await,
-        _ => absent(writer).await,
+        Verdict::Busy { why } => visit.refuse(writer, RefusalCode::Busy, &why).await,
+        _ => visit.absent(writer).await,
     }
 }
 

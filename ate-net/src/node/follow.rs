@@ -5,11 +5,15 @@ use std::sync::Arc;
 use ate_chain::{Contents, Local, Position, ShowFrom, ShownFrame};
 use tokio::time::Instant;
 
-use super::serve::Visit;
-use super::{blocking, left};
+use super::left;
+use super::serve::{Visit, done};
 use crate::error::NetError;
-use crate::framed::{CONTROL_BYTES_MAX, FrameReader, FrameWriter};
+use crate::framed::{FrameReader, FrameWriter};
+use crate::metrics::RequestEnd;
 use crate::wire::{Kind, RefusalCode, Standing, encode};
+
+/// A follower has nothing to say.
+const FOLLOWER_BYTES_MAX: usize = 64;
 
 /// Whether a standing is signed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,31 +45,38 @@ pub(super) async fn follow(
     lazy: bool,
     mut writer: FrameWriter,
     mut reader: FrameReader,
-) -> Result<(), NetError> {
+) -> Result<RequestEnd, NetError> {
     let Some(from) = local.show_from(from) else {
         // What it has is more than the follower may know of: it is evidence for whoever kept a checkpoint.
-        let standing = blocking(|| standing(visit, local, Note::Signed));
+        let standing = visit.work(|| standing(visit, local, Note::Signed)).await;
         visit
             .send(&mut writer, Kind::Standing, &encode(&standing))
             .await?;
         let why = "the chain is shorter here";
-        return writer.refuse(RefusalCode::Behind, why).await;
+        return visit.refuse(writer, RefusalCode::Behind, why).await;
     };
     let contents = if lazy {
         Contents::Lazy
     } else {
         Contents::Eager
     };
+    let metrics = &visit.shared.gate.metrics;
+    let _follows = metrics.follow_streams.enter();
     tokio::select! {
         biased;
         () = left(visit.shared.leaving.clone()) => {}
         // The follower says nothing more; when its side ends, it is gone.
-        _ = reader.next(CONTROL_BYTES_MAX) => return Ok(()),
-        shown = show(visit, local, from, contents, &mut writer) => return shown,
+        _ = reader.next(FOLLOWER_BYTES_MAX) => return Ok(RequestEnd::Done),
+        shown = show(visit, local, from, contents, &mut writer) => {
+            if let Err(NetError::TimedOut { .. }) = &shown {
+                metrics.follow_cut_off.add(1);
+            }
+            shown?;
+            return done(writer);
+        }
     }
-    writer
-        .refuse(RefusalCode::Leaving, "the node is shutting down")
-        .await
+    let why = "the node is shutting down";
+    visit.refuse(writer, RefusalCode::Leaving, why).await
 }
 
 async fn show(
@@ -80,14 +91,18 @@ async fn show(
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
-        from = blocking(|| {
+        let shown_to = from.seq();
+        let shown = visit.work(|| {
             let mut frames: Vec<ShownFrame> = Vec::new();
             let behind = local.show(from, contents, limits.shown_bytes, &mut frames)?;
             frames.iter().for_each(|frame| frame.encode(&mut bytes));
             Ok::<_, NetError>(behind)
-        })?;
+        });
+        from = shown.await?;
         if !bytes.is_empty() {
             visit.send(writer, Kind::Frames, &bytes).await?;
+            let metrics = &visit.shared.gate.metrics;
+            metrics.follow_commits.add(from.seq() - shown_to);
             if from.seq() < local.position().0 {
                 continue;
             }
@@ -97,7 +112,9 @@ async fn show(
             Some(at) if at.elapsed() < limits.note_every => Note::None,
             _ => Note::Signed,
         };
-        let standing = blocking(|| standing(visit, local, note));
+        // A follower that waits for news holds no buffer.
+        bytes = Vec::new();
+        let standing = visit.work(|| standing(visit, local, note)).await;
         if note == Note::Signed {
             signed_at = Some(Instant::now());
         }
@@ -106,7 +123,7 @@ async fn show(
             .await?;
         if local.past(Position(from.seq())).await.is_none() {
             // The chain was let go here: the follower asks again.
-            return writer.finish();
+            return Ok(());
         }
     }
 }

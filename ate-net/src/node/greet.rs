@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use ate_crypto::{Purpose, Signature, Who};
 
-use super::{Shared, code};
+use super::{Shared, code, measure};
 use crate::error::NetError;
 use crate::framed::framed;
 use crate::host::{Act, Peer, Verdict};
+use crate::metrics::{ConnectionRefusal, HandshakeEnd};
 use crate::transport::Connection;
 use crate::wire::{
     Hello, Kind, PROTOCOL_VERSION, RefusalCode, Reply, Request, channel_content, decode, encode,
@@ -26,11 +27,24 @@ pub(super) async fn greet(
     connection: &dyn Connection,
 ) -> Result<Peer, NetError> {
     let limit = shared.parts.limits.hello;
+    let begun = tokio::time::Instant::now();
     let greeted = tokio::time::timeout(limit, hello(shared, connection)).await;
     let greeted = greeted.unwrap_or(Err(NetError::TimedOut {
         ms: limit.as_millis() as u64,
     }));
+    let metrics = &shared.gate.metrics;
     if let Err(error) = &greeted {
+        metrics.handshakes.add(measure::handshake(error), 1);
+        let why = match error {
+            NetError::Refused { .. } => Some(ConnectionRefusal::Denied),
+            NetError::Protocol { .. } | NetError::TooLarge { .. } => {
+                Some(ConnectionRefusal::Protocol)
+            }
+            _ => None,
+        };
+        if let Some(why) = why {
+            metrics.connections_refused.add(why, 1);
+        }
         let code = match error {
             NetError::Refused { .. } => {
                 drop(tokio::time::timeout(PARTING, connection.closed()).await);
@@ -39,6 +53,12 @@ pub(super) async fn greet(
             _ => code::PROTOCOL,
         };
         connection.close(code, &error.to_string());
+    } else {
+        metrics.handshakes.add(HandshakeEnd::Completed, 1);
+        let ms = begun.elapsed().as_millis();
+        metrics
+            .handshake_ms
+            .record(u64::try_from(ms).unwrap_or(u64::MAX));
     }
     greeted
 }

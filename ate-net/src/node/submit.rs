@@ -3,24 +3,35 @@
 use std::sync::Arc;
 
 use ate_chain::{Batch, ChainId, Committed, Local, Pending, Reject, SubmitError};
+use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant, timeout_at};
 
-use super::serve::{Visit, absent};
-use super::{blocking, left};
+use super::budget::Held;
+use super::serve::{Visit, busy, done};
+use super::{left, measure};
 use crate::error::NetError;
 use crate::framed::{FrameReader, FrameWriter};
 use crate::host::{Act, Verdict};
+use crate::limits::LimitKind;
+use crate::metrics::RequestEnd;
 use crate::wire::{Answers, Kind, RefusalCode, Reply, WireAnswer, WireReject, encode};
 
 /// Ticket in front of a batch.
 const TICKET_BYTES: usize = 8;
+/// What little of a batch needs no room among what all peers together may have here: the head of a message.
+const UNCOUNTED_BYTES: usize = 512;
 
 /// A batch that was handed over.
 struct Waiting {
     ticket: u64,
+    chain: ChainId,
+    bytes: u64,
+    come: Instant,
     /// The chain, unless the node refuses before it looks at one.
     local: Option<Arc<Local>>,
     answers: Vec<Answer>,
+    _held: Held,
 }
 
 type Answer = Pending<Result<Committed, SubmitError>>;
@@ -30,31 +41,28 @@ pub(super) async fn submit(
     chain: ChainId,
     mut writer: FrameWriter,
     reader: FrameReader,
-) -> Result<(), NetError> {
+) -> Result<RequestEnd, NetError> {
     match visit.judge(Act::Write { chain, bytes: 0 }) {
         Verdict::Admit => {}
-        Verdict::Deny => return absent(writer).await,
-        Verdict::Busy { why } => return writer.refuse(RefusalCode::Busy, &why).await,
+        Verdict::Deny => return visit.absent(writer).await,
+        Verdict::Busy { why } => return visit.refuse(writer, RefusalCode::Busy, &why).await,
     }
     visit
         .send(&mut writer, Kind::Reply, &encode(&Reply::Ready))
         .await?;
-    let (waiting, answered) = mpsc::channel(visit.shared.parts.limits.batches_waiting_max);
+    let (waiting, answered) = mpsc::channel(visit.shared.parts.limits.batches_waiting_max.max(1));
     // Both at once: the next batch is taken in while the last one syncs.
     let (taken, answered) = tokio::join!(
         take_in(&visit, chain, reader, waiting),
         answer(&visit, &mut writer, answered),
     );
     match taken.and(answered) {
-        Ok(()) => writer.finish(),
-        Err(NetError::Refused { code, why }) => writer.refuse(code, &why).await,
+        Ok(()) => done(writer),
+        Err(NetError::Refused { code, why }) => visit.refuse(writer, code, &why).await,
         Err(error) => {
             // Whoever sent it learns why, if the stream still carries words.
-            drop(
-                writer
-                    .refuse(RefusalCode::Protocol, &error.to_string())
-                    .await,
-            );
+            let why = error.to_string();
+            drop(visit.refuse(writer, RefusalCode::Protocol, &why).await);
             Err(error)
         }
     }
@@ -66,7 +74,7 @@ async fn take_in(
     mut reader: FrameReader,
     waiting: mpsc::Sender<Waiting>,
 ) -> Result<(), NetError> {
-    let max = visit.shared.parts.limits.batch_bytes_max;
+    let (gate, peer) = (&visit.shared.gate, visit.id);
     loop {
         // A place for the answer first: who does not read answers sends nothing more.
         let Ok(place) = waiting.reserve().await else {
@@ -78,91 +86,181 @@ async fn take_in(
                 code: RefusalCode::Leaving,
                 why: "the node is shutting down".into(),
             }),
-            message = reader.next(max) => message?,
+            // The other half gave up: nobody would hear of what comes now.
+            () = waiting.closed() => return Ok(()),
+            message = next(visit, &mut reader) => message?,
         };
-        let payload = match message {
+        let (payload, held) = match message {
             None => return Ok(()),
-            Some((Kind::Batch, payload)) if payload.len() >= TICKET_BYTES => payload,
+            Some((Kind::Batch, payload, held)) if payload.len() >= TICKET_BYTES => (payload, held),
             Some(_) => {
                 return Err(NetError::Protocol {
                     what: "only batches are taken here",
                 });
             }
         };
-        let (ticket, bytes) = payload.split_at(TICKET_BYTES);
+        let come = Instant::now();
+        let bytes = payload.len() as u64;
+        gate.metrics.received_bytes.add(bytes);
+        let wait = gate.limiter.received(peer, bytes, gate.now_ms());
+        visit.pause(LimitKind::BytesIn, wait).await;
+        if let Err(hit) = gate.limiter.request(peer, gate.now_ms()) {
+            visit
+                .pause(LimitKind::Requests, hit.retry_ms.unwrap_or(u64::MAX))
+                .await;
+        }
+        let (ticket, batch) = payload.split_at(TICKET_BYTES);
         let ticket = u64::from_le_bytes(ticket.try_into().expect("eight bytes"));
-        let (local, answers) = blocking(|| order(visit, chain, bytes))?;
+        let (local, answers) = visit.work(|| order(visit, chain, batch)).await?;
         place.send(Waiting {
             ticket,
+            chain,
+            bytes,
+            come,
             local,
             answers,
+            _held: held,
         });
     }
 }
 
-/// Decodes, admits and hands over.
+/// The next message, with the room that it takes here. It may begin whenever it likes; once begun, it must come on.
+async fn next(
+    visit: &Visit,
+    reader: &mut FrameReader,
+) -> Result<Option<(Kind, Bytes, Held)>, NetError> {
+    let limits = &visit.shared.parts.limits;
+    let mut held = visit.batches.nothing();
+    let mut begun = None;
+    loop {
+        if let Some((kind, payload)) = reader.whole(limits.batch_bytes_max)? {
+            held.grow(payload.len()).await?;
+            return Ok(Some((kind, payload, held)));
+        }
+        let bytes = reader.waiting_bytes();
+        if bytes > UNCOUNTED_BYTES {
+            held.grow(bytes).await?;
+        }
+        let more = if bytes == 0 {
+            reader.fill().await?
+        } else {
+            let begun = *begun.get_or_insert_with(Instant::now);
+            let slowest = u64::from(limits.batch_bytes_per_second_min.max(1));
+            let limit = limits.batch + Duration::from_secs(bytes as u64 / slowest);
+            let more = timeout_at(begun + limit, reader.fill()).await;
+            more.map_err(|_| NetError::TimedOut {
+                ms: limit.as_millis() as u64,
+            })??
+        };
+        if !more {
+            return Ok(None);
+        }
+    }
+}
+
+/// Admits, decodes and hands over: whatever costs least comes first.
 fn order(
     visit: &Visit,
     chain: ChainId,
     bytes: &[u8],
 ) -> Result<(Option<Arc<Local>>, Vec<Answer>), NetError> {
-    let host = &visit.shared.parts.host;
-    let known = host.open(chain).map_err(NetError::Store)?;
+    let malformed = |_| NetError::Protocol {
+        what: "a batch that does not hold together",
+    };
+    let claimed = Batch::claimed(bytes).map_err(malformed)?;
+    let known = visit.shared.parts.host.open(chain);
+    let known = known.map_err(NetError::Store)?;
+    let Some(local) = known else {
+        return found(visit, chain, bytes);
+    };
+    if !local.knows(&claimed.author) {
+        let author = claimed.author;
+        let refusals = refused(claimed.commits, || Reject::UnknownAuthor { author });
+        return Ok((Some(local), refusals));
+    }
+    let size = bytes.len() as u64;
+    if !admitted(visit, Act::Write { chain, bytes: size })? {
+        return Ok((Some(local), elsewhere(claimed.commits)));
+    }
+    let gate = &visit.shared.gate;
+    let room = gate.limiter.commit(chain, 0, gate.now_ms());
+    room.map_err(|hit| busy(gate.hit(hit)))?;
+    let batch = Batch::decode(chain, bytes).map_err(malformed)?;
+    let answers = local.submit_signed(batch);
+    Ok((Some(local), answers))
+}
+
+/// A chain that is not here begins with a genesis that holds: anything else leaves nothing behind.
+fn found(
+    visit: &Visit,
+    chain: ChainId,
+    bytes: &[u8],
+) -> Result<(Option<Arc<Local>>, Vec<Answer>), NetError> {
     let batch = Batch::decode(chain, bytes).map_err(|_| NetError::Protocol {
         what: "a batch that does not hold together",
     })?;
-    let bytes = bytes.len() as u64;
-    let act = match (&known, batch.genesis()) {
-        (None, None) => {
-            return Err(NetError::Refused {
-                code: RefusalCode::Absent,
-                why: "there is no such chain here, or it is not for this identity".into(),
-            });
-        }
-        (None, Some(genesis)) => Act::Create {
-            chain,
-            name: &genesis.name,
-            bytes,
-        },
-        (Some(_), _) => Act::Write { chain, bytes },
-    };
-    match visit.judge(act) {
-        Verdict::Admit => {}
-        // Final for these commits, and no reason to end the stream.
-        Verdict::Deny => {
-            let why = "this identity may not do that at this node".to_owned();
-            let refusals = std::iter::repeat_n(Reject::Elsewhere { why }, batch.ids().len());
-            let refusals = refusals.map(|reason| Pending::ready(Err(reason.into())));
-            return Ok((known, refusals.collect()));
-        }
-        Verdict::Busy { why } => {
-            return Err(NetError::Refused {
-                code: RefusalCode::Busy,
-                why,
-            });
-        }
+    let commits = batch.ids().len();
+    if batch.genesis().is_none() {
+        return Err(NetError::Refused {
+            code: RefusalCode::Absent,
+            why: "there is no such chain here, or it is not for this identity".into(),
+        });
     }
-    let local = match (known, batch.genesis()) {
-        (Some(local), _) => local,
-        // A name is one chain's at this node, for each root.
-        (None, Some(genesis))
-            if host
-                .find(&genesis.name, Some(genesis.root.id()))
-                .map_err(NetError::Store)?
-                .is_some() =>
-        {
-            let why = "a chain of this name and root is here already".to_owned();
-            let refusals = std::iter::repeat_n(Reject::Elsewhere { why }, batch.ids().len());
-            let refusals = refusals.map(|reason| Pending::ready(Err(reason.into())));
-            return Ok((None, refusals.collect()));
-        }
-        (None, genesis) => {
-            let name = genesis.map_or("", |genesis| &genesis.name);
-            host.begin(chain, name).map_err(NetError::Store)?
+    let founder = match batch.founds() {
+        Ok(genesis) => (genesis.name.clone(), genesis.root.id()),
+        Err(reject) => {
+            let why = SubmitError::from(reject).to_string();
+            let refusals = refused(commits, || Reject::Elsewhere { why: why.clone() });
+            return Ok((None, refusals));
         }
     };
+    let (name, root) = founder;
+    let host = &visit.shared.parts.host;
+    // A name is one chain's at this node, for each root.
+    let same = host.find(&name, Some(root)).map_err(NetError::Store)?;
+    if same.is_some() {
+        let why = "a chain of this name and root is here already";
+        let refusals = refused(commits, || Reject::Elsewhere { why: why.into() });
+        return Ok((None, refusals));
+    }
+    let act = Act::Create {
+        chain,
+        name: &name,
+        bytes: bytes.len() as u64,
+    };
+    if !admitted(visit, act)? {
+        return Ok((None, elsewhere(commits)));
+    }
+    let gate = &visit.shared.gate;
+    let counted = gate.limiter.chain(visit.id, gate.now_ms());
+    counted.map_err(|hit| busy(gate.hit(hit)))?;
+    let local = host.begin(chain, &name).map_err(NetError::Store)?;
     let answers = local.submit_signed(batch);
     Ok((Some(local), answers))
+}
+
+/// Whether the node's own policy lets it through.
+fn admitted(visit: &Visit, act: Act<'_>) -> Result<bool, NetError> {
+    match visit.judge(act) {
+        Verdict::Admit => Ok(true),
+        Verdict::Deny => Ok(false),
+        Verdict::Busy { why } => Err(NetError::Refused {
+            code: RefusalCode::Busy,
+            why,
+        }),
+    }
+}
+
+/// Final for these commits, and no reason to end the stream.
+fn elsewhere(commits: usize) -> Vec<Answer> {
+    refused(commits, || Reject::Elsewhere {
+        why: "this identity may not do that at this node".to_owned(),
+    })
+}
+
+fn refused(commits: usize, why: impl Fn() -> Reject) -> Vec<Answer> {
+    let refusals = (0..commits).map(|_| Pending::ready(Err(why().into())));
+    refusals.collect()
 }
 
 async fn answer(
@@ -170,16 +268,14 @@ async fn answer(
     writer: &mut FrameWriter,
     mut waiting: mpsc::Receiver<Waiting>,
 ) -> Result<(), NetError> {
-    while let Some(Waiting {
-        ticket,
-        local,
-        answers,
-    }) = waiting.recv().await
-    {
-        let at = || local.as_ref().map_or(0, |local| local.position().0);
-        let mut told = Vec::with_capacity(answers.len());
-        for answer in answers {
-            told.push(match answer.await {
+    while let Some(batch) = waiting.recv().await {
+        let ticket = batch.ticket;
+        let mut told = Vec::with_capacity(batch.answers.len());
+        let at = || batch.local.as_ref().map_or(0, |local| local.position().0);
+        for answer in batch.answers {
+            let answer = answer.await;
+            tally(visit, &answer);
+            told.push(match answer {
                 Ok(committed) => WireAnswer::Landed { seq: committed.seq },
                 Err(SubmitError::Rejected(reason)) => WireAnswer::Refused {
                     reason: WireReject::of(&reason),
@@ -195,6 +291,17 @@ async fn answer(
                 },
             });
         }
+        let is_landed = |answer: &WireAnswer| matches!(answer, WireAnswer::Landed { .. });
+        if told.iter().any(is_landed) {
+            let gate = &visit.shared.gate;
+            let ms = batch.come.elapsed().as_millis();
+            gate.metrics
+                .commit_ms
+                .record(u64::try_from(ms).unwrap_or(u64::MAX));
+            gate.metrics.commit_bytes.record(batch.bytes);
+            gate.limiter
+                .committed(batch.chain, batch.bytes, gate.now_ms());
+        }
         let answers = Answers {
             ticket,
             answers: told,
@@ -202,4 +309,12 @@ async fn answer(
         visit.send(writer, Kind::Answers, &encode(&answers)).await?;
     }
     Ok(())
+}
+
+fn tally(visit: &Visit, answer: &Result<Committed, SubmitError>) {
+    let metrics = &visit.shared.gate.metrics;
+    match answer {
+        Ok(_) => metrics.commits_accepted.add(1),
+        Err(error) => metrics.commits_rejected.add(measure::refusal(error), 1),
+    }
 }

@@ -6,16 +6,19 @@
 //! Both types must be made and used within a tokio runtime with I/O and time: their tasks run there.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ate_crypto::NodeKey;
+use parking_lot::Mutex;
 use quinn::{ConnectionError, Incoming};
 use rustls::crypto::CryptoProvider;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::queue::Queue;
-use super::{Connection, Endpoint, Listener, Task, Transport, TransportError};
+use super::{Connection, Counted, Endpoint, Listener, Task, Transport, TransportError};
+use crate::gate::{Gate, Place};
+use crate::metrics::HandshakeEnd;
 use crate::node_id::NodeId;
 
 mod connection;
@@ -46,12 +49,20 @@ impl QuicTransport {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn client(limits: &QuicLimits) -> Result<Self, TransportError> {
-        let any = |ip: std::net::IpAddr| quinn::Endpoint::client(SocketAddr::new(ip, 0));
-        let endpoint = any(Ipv6Addr::UNSPECIFIED.into())
-            .or_else(|_| any(Ipv4Addr::UNSPECIFIED.into()))
-            .map_err(|error| unusable(&error))?;
+        let any = |ip: std::net::IpAddr| Self::client_at(SocketAddr::new(ip, 0), limits);
+        any(Ipv6Addr::UNSPECIFIED.into()).or_else(|_| any(Ipv4Addr::UNSPECIFIED.into()))
+    }
+
+    /// Dials from a UDP address of this machine; port 0 is one of the system's choice.
+    ///
+    /// # Errors
+    /// [`TransportError::Unusable`] if the address cannot be had.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn client_at(from: SocketAddr, limits: &QuicLimits) -> Result<Self, TransportError> {
         Ok(Self {
-            endpoint,
+            endpoint: quinn::Endpoint::client(from).map_err(|error| unusable(&error))?,
             provider: Arc::new(tls::provider()?),
             limits: limits.clone(),
         })
@@ -62,18 +73,30 @@ impl QuicTransport {
         Box::pin(self.endpoint.wait_idle())
     }
 
+    /// The addresses of a name.
+    async fn look_up(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<impl Iterator<Item = SocketAddr>, TransportError> {
+        let lookup = tokio::net::lookup_host((host, port));
+        let found = tokio::time::timeout(self.limits.handshake, lookup).await;
+        let found =
+            found.map_err(|_| unreachable(host, port, &"its name was not found in time"))?;
+        let found = found.map_err(|error| unreachable(host, port, &error))?;
+        Ok(found.take(ADDRESSES_MAX))
+    }
+
     async fn dial(
         &self,
-        to: &Endpoint,
+        (host, port): (&str, u16),
         address: SocketAddr,
-    ) -> Result<Arc<dyn Connection>, TransportError> {
-        let unreachable = |why: &dyn std::fmt::Display| TransportError::Unreachable {
-            to: to.to_string(),
-            why: why.to_string(),
-        };
+        node: Option<NodeId>,
+    ) -> Result<(quinn::Connection, Arc<tls::Answered>), TransportError> {
+        let unreachable = |why: &dyn std::fmt::Display| unreachable(host, port, why);
         let answered = Arc::new(tls::Answered::default());
         let provider = Arc::clone(&self.provider);
-        let config = tls::quic_client(tls::client(provider, to.node, Arc::clone(&answered))?)?;
+        let config = tls::quic_client(tls::client(provider, node, Arc::clone(&answered))?)?;
         let mut config = quinn::ClientConfig::new(Arc::new(config));
         config.transport_config(self.limits.dialling()?);
         let connecting = self
@@ -81,9 +104,10 @@ impl QuicTransport {
             .connect_with(config, address, tls::SERVER_NAME)
             .map_err(|error| unreachable(&error))?;
         match tokio::time::timeout(self.limits.handshake, connecting).await {
-            Ok(Ok(connection)) => Ok(Arc::new(QuicConnection::new(connection, None)?)),
-            Ok(Err(_)) if answered.is_other() => {
-                Err(TransportError::WrongNode { to: to.to_string() })
+            Ok(Ok(connection)) => Ok((connection, answered)),
+            Ok(Err(_)) if node.is_some() && answered.who().is_some_and(|who| Some(who) != node) => {
+                let to = place(host, port);
+                Err(TransportError::WrongNode { to })
             }
             Ok(Err(error)) => Err(unreachable(&error)),
             Err(_) => Err(unreachable(&"no answer in time")),
@@ -97,19 +121,39 @@ impl Transport for QuicTransport {
         to: &'a Endpoint,
     ) -> Task<'a, Result<Arc<dyn Connection>, TransportError>> {
         Box::pin(async move {
-            let unreachable = |why: &str| TransportError::Unreachable {
-                to: to.to_string(),
-                why: why.to_owned(),
-            };
-            let lookup = tokio::net::lookup_host((to.host.as_str(), to.port));
-            let found = tokio::time::timeout(self.limits.handshake, lookup).await;
-            let found = found.map_err(|_| unreachable("its name was not found in time"))?;
-            let found = found.map_err(|error| unreachable(&error.to_string()))?;
-            let mut last = unreachable("its name has no address");
-            for address in found.take(ADDRESSES_MAX) {
-                match self.dial(to, address).await {
+            let (host, port) = (to.host.as_str(), to.port);
+            let mut last = unreachable(host, port, &"its name has no address");
+            for address in self.look_up(host, port).await? {
+                match self.dial((host, port), address, Some(to.node)).await {
                     Err(error @ TransportError::Unreachable { .. }) => last = error,
-                    done => return done,
+                    Err(error) => return Err(error),
+                    Ok((connection, _)) => {
+                        let connection = QuicConnection::new(connection, None)?;
+                        return Ok(Arc::new(connection) as Arc<dyn Connection>);
+                    }
+                }
+            }
+            Err(last)
+        })
+    }
+
+    /// A handshake with whoever answers, which ends with it: nothing is sent.
+    fn discover<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> Task<'a, Result<NodeId, TransportError>> {
+        Box::pin(async move {
+            let mut last = unreachable(host, port, &"its name has no address");
+            for address in self.look_up(host, port).await? {
+                match self.dial((host, port), address, None).await {
+                    Err(error @ TransportError::Unreachable { .. }) => last = error,
+                    Err(error) => return Err(error),
+                    Ok((connection, answered)) => {
+                        connection.close(0_u32.into(), b"");
+                        let who = answered.who();
+                        return who.ok_or_else(|| unreachable(host, port, &"it showed no key"));
+                    }
                 }
             }
             Err(last)
@@ -121,6 +165,21 @@ impl Transport for QuicTransport {
     }
 }
 
+fn place(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+fn unreachable(host: &str, port: u16, why: &dyn std::fmt::Display) -> TransportError {
+    TransportError::Unreachable {
+        to: place(host, port),
+        why: why.to_string(),
+    }
+}
+
 /// Answers over QUIC, until it is closed or dropped.
 pub struct QuicListener {
     endpoint: quinn::Endpoint,
@@ -128,6 +187,7 @@ pub struct QuicListener {
     accepting: JoinHandle<()>,
     local: SocketAddr,
     node: NodeId,
+    door: Arc<Door>,
 }
 
 impl QuicListener {
@@ -160,13 +220,15 @@ impl QuicListener {
             half_open: places(limits.half_open_max),
             connections: places(limits.connections_max),
             limits: limits.clone(),
+            gate: OnceLock::new(),
         });
-        let accepting = tokio::spawn(accept(endpoint.clone(), door));
+        let accepting = tokio::spawn(accept(endpoint.clone(), door.clone()));
         Ok(Self {
             endpoint,
             queue,
             accepting,
             local,
+            door,
             node: NodeId::of_key(key.public_bytes()),
         })
     }
@@ -199,6 +261,15 @@ impl Listener for QuicListener {
         (self.local.ip().to_string(), self.local.port())
     }
 
+    /// Whoever has no share left is refused at the price of one packet.
+    fn guard(&self, gate: &Arc<Gate>) -> Counted {
+        // Only the first is asked; a second node on one listener would count for itself.
+        match self.door.gate.set(gate.clone()) {
+            Ok(()) => Counted::ByListener,
+            Err(_) => Counted::ByNode,
+        }
+    }
+
     /// Until it is dropped, those that dial are told that they are refused.
     fn close(&self) {
         drop(self.queue.close());
@@ -224,6 +295,8 @@ struct Door {
     half_open: Arc<Semaphore>,
     connections: Arc<Semaphore>,
     limits: QuicLimits,
+    /// Who counts handshakes by address, once there is somebody.
+    gate: OnceLock<Arc<Gate>>,
 }
 
 /// So many permits, or as many as there can be.
@@ -262,7 +335,17 @@ impl Door {
             incoming.refuse();
             return;
         };
-        tokio::spawn(Arc::clone(self).handshake(incoming, half_open, slot));
+        let address = incoming.remote_address().ip().to_canonical();
+        let place = self.gate.get().map(|gate| gate.handshake(Some(address)));
+        match place.transpose() {
+            Ok(place) => drop(tokio::spawn(
+                Arc::clone(self).handshake(incoming, half_open, slot, place),
+            )),
+            Err(hit) => {
+                tracing::debug!(peer = %address, %hit, "refused");
+                incoming.refuse();
+            }
+        }
     }
 
     async fn handshake(
@@ -270,6 +353,7 @@ impl Door {
         incoming: Incoming,
         half_open: OwnedSemaphorePermit,
         slot: OwnedSemaphorePermit,
+        place: Option<Place>,
     ) {
         let peer = incoming.remote_address();
         let answered = match incoming.accept() {
@@ -283,6 +367,7 @@ impl Door {
             streams_max: self.limits.streams_max,
             window_bytes: self.limits.connection_window_bytes,
             slot: Arc::new(slot),
+            place: Mutex::new(place),
         };
         let made = answered
             .map_err(closed)
@@ -290,7 +375,12 @@ impl Door {
         match made {
             // A closed listener drops it, which closes it.
             Ok(connection) => drop(self.queue.push(Arc::new(connection))),
-            Err(error) => tracing::debug!(%peer, %error, "a handshake failed"),
+            Err(error) => {
+                if let Some(gate) = self.gate.get() {
+                    gate.broken(HandshakeEnd::Broken);
+                }
+                tracing::debug!(%peer, %error, "a handshake failed");
+            }
         }
     }
 }

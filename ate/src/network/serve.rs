@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use ate_chain::Pending;
 use ate_net::{
-    Admission, Everybody, Listener, NetError, Node, NodeAddress, NodeId, NodeLimits, NodeParts,
-    QuicLimits, QuicListener, TransportError,
+    Admission, Everybody, Listener, Metrics, NetError, Node, NodeAddress, NodeId, NodeLimits,
+    NodeParts, QuicLimits, QuicListener, TransportError,
 };
 use tokio::runtime::Handle;
 
 use super::hosting::Hosted;
+use super::pages::Paging;
 use crate::error::Error;
 use crate::store::Store;
 
@@ -25,6 +26,8 @@ pub struct ServeOptions {
     pub limits: NodeLimits,
     /// Limits of its connections.
     pub quic: QuicLimits,
+    /// TCP address of `/metrics`, `/health` and `/ready`, in clear: one that the monitoring reaches and nobody else. None, unless told otherwise.
+    pub pages: Option<SocketAddr>,
 }
 
 impl ServeOptions {
@@ -36,6 +39,7 @@ impl ServeOptions {
             admission: Arc::new(Everybody),
             limits: NodeLimits::default(),
             quic: QuicLimits::default(),
+            pages: None,
         }
     }
 }
@@ -43,6 +47,8 @@ impl ServeOptions {
 /// A store that is being served, until this is shut down or dropped.
 pub struct Serving {
     node: Option<Node>,
+    metrics: Arc<Metrics>,
+    pages: Option<Paging>,
     id: NodeId,
     local: (String, u16),
     handle: Handle,
@@ -86,10 +92,18 @@ impl Store {
             clock: self.inner.clock.clone(),
             limits: options.limits.clone(),
         };
+        let local = listener.local();
+        let node = Node::start_with(listener, parts, &self.inner.board);
+        let metrics = node.metrics().clone();
+        let pages = options
+            .pages
+            .map(|at| Paging::start(at, self.inner.clone(), metrics.clone()));
         Ok(Serving {
+            pages: pages.transpose()?,
+            metrics,
             id: NodeId::of_key(self.identity().node_key().public_bytes()),
-            local: listener.local(),
-            node: Some(Node::start_with(listener, parts, &self.inner.board)),
+            local,
+            node: Some(node),
             handle: net.handle.clone(),
             store: self.clone(),
         })
@@ -115,6 +129,18 @@ impl Serving {
         self.id
     }
 
+    /// Where its pages are answered, with the port that it got; `None` if there are none.
+    #[must_use]
+    pub fn pages(&self) -> Option<SocketAddr> {
+        self.pages.as_ref().map(|pages| pages.local)
+    }
+
+    /// What the node counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> &Store {
@@ -126,8 +152,17 @@ impl Serving {
         let Some(node) = self.node.take() else {
             return Pending::ready(());
         };
+        let pages = self.pages.take();
+        if let Some(pages) = &pages {
+            pages.leave();
+        }
+        let leaving = async move {
+            node.shut_down().await;
+            // Whoever watches sees it leave, to the end.
+            drop(pages);
+        };
         match self.store.inner.net() {
-            Ok(net) => net.client.run(node.shut_down(), || ()),
+            Ok(net) => net.client.run(leaving, || ()),
             Err(_) => Pending::ready(()),
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
 
-use crate::node::{Client, Node};
+use crate::node::{Client, Node, copy_dir};
 #[cfg(unix)]
 use crate::support::interrupt;
 use crate::support::{Place, documents, json_lines};
@@ -153,7 +153,6 @@ fn who_was_granted_nothing_learns_neither_names_nor_contents() {
         &["log", &chain],
         &["log", &chain, "--json"],
         &["history", &chain, NAME],
-        &["watch", &chain, "--from", "0", "--count", "1"],
         &["verify", &chain],
         &["status"],
     ] {
@@ -255,4 +254,58 @@ fn a_watch_shows_what_comes_through_the_node() {
         .filter_map(|change| change["name"].as_str())
         .collect();
     assert_eq!(names, ["one", "two"]);
+}
+
+#[test]
+fn contents_that_were_left_at_the_node_are_fetched_when_they_are_read() {
+    let place = Place::new();
+    let mut node = Node::start(&place, &[]);
+    let a = Client::new(&place, "a", &node.url);
+    a.good(&["put", "notes", "one", "\"first content\""]);
+    a.good(&["put", "notes", "two", "\"second content\""]);
+    let b = a.twin("b");
+    b.good(&["replicate", "notes", "--lazy", "--once"]);
+    assert_eq!(b.good(&["get", "notes", "one"]), "\"first content\"\n");
+    node.kill();
+    // What was read once is here.
+    assert_eq!(
+        b.here(&["get", "notes", "one"]).good(),
+        "\"first content\"\n"
+    );
+    b.here(&["get", "notes", "two", "--wait", "0.3"])
+        .failed(1, &["not held here"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_node_that_went_back_is_found_out_and_the_evidence_kept() {
+    let place = Place::new();
+    let mut node = Node::start(&place, &[]);
+    let a = Client::new(&place, "a", &node.url);
+    a.good(&["put", "notes", "one", "1"]);
+    assert_eq!(node.terminate(), Some(0));
+    let old = place.path("old");
+    copy_dir(node.dir(), &old);
+    let mut node = Node::again(&place, node.place);
+    a.good(&["put", "notes", "two", "2"]);
+    let shown = json_lines(&a.good(&["replicate", "notes", "--once", "--json"]));
+    assert_eq!(shown.last().expect("a line")["signed"], true, "{shown:?}");
+    assert_eq!(node.terminate(), Some(0));
+    node.put_back(&old);
+    let node = Node::again(&place, node.place);
+    a.ate(&["get", "notes", "two"])
+        .failed(4, &["another history", "evidence"]);
+    a.ate(&["put", "notes", "three", "3"])
+        .failed(4, &["another history", "evidence"]);
+    let status = json_lines(&a.good(&["status", "--json"]));
+    assert!(status[0]["diverged"].is_string(), "{status:?}");
+    let evidence = status[0]["evidence"].as_str().expect("a file");
+    assert!(std::fs::read_to_string(evidence).is_ok_and(|text| text.contains("ate")));
+    // What was proven is still here.
+    let read = place.command_in(&a.dir, &["get", "notes", "one"]).output();
+    assert_eq!(
+        crate::support::Ended::of(read.expect("it runs")).good(),
+        "1\n"
+    );
+    drop(node);
 }

@@ -74,6 +74,12 @@ impl Node {
         }
     }
 
+    /// The node's directory is what it was when the copy was made.
+    pub(crate) fn put_back(&self, copy: &Path) {
+        std::fs::remove_dir_all(&self.dir).expect("it goes");
+        copy_dir(copy, &self.dir);
+    }
+
     /// As a service manager does.
     #[cfg(unix)]
     pub(crate) fn terminate(&mut self) -> Option<i32> {
@@ -89,6 +95,20 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Copies the files of a directory, and those below.
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("it is made");
+    for entry in std::fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("it is copied");
+        }
     }
 }
 
@@ -109,8 +129,8 @@ impl<'a> Client<'a> {
     }
 
     /// Another directory with the same identity.
-    pub(crate) fn twin(&self, name: &str) -> Client<'a> {
-        let twin = Client::new(self.place, name, &self.url);
+    pub(crate) fn twin(&self, name: &str) -> Self {
+        let twin = Self::new(self.place, name, &self.url);
         let words = self.good(&["identity", "export", "--yes"]);
         let mut command = twin.command(&["identity", "import", "-"]);
         let mut child = command.stdin(Stdio::piped()).spawn().expect("it runs");

@@ -109,6 +109,10 @@ impl Drop for Proxy {
 
 impl Conditions {
     /// Takes note of a datagram, and says when it goes on, if it does.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a link that delays has a clock, that of the processes at both ends"
+    )]
     fn judge(&self, way: Way, bytes: &[u8]) -> Option<Instant> {
         let mut seen = self.seen.lock().expect("no panic");
         seen.push(Seen {
@@ -210,6 +214,10 @@ impl Answers {
 }
 
 /// Sends each datagram when it is due, in the order in which they came.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a link that delays has a clock, that of the processes at both ends"
+)]
 fn pass(passing: &Receiver<Passing>) {
     while let Ok(next) = passing.recv() {
         std::thread::sleep(next.due.saturating_duration_since(Instant::now()));

@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::gate::Place;
 use crate::transport::{Connection, ReceiveHalf, SendHalf, Stream, Task, TransportError, short};
 
 /// Label of the exporter (RFC 8446, section 7.5) that binds a signature to a connection.
@@ -17,6 +19,8 @@ pub(super) struct Dialler {
     pub(super) streams_max: u32,
     pub(super) window_bytes: u32,
     pub(super) slot: Arc<OwnedSemaphorePermit>,
+    /// Its address's place among those that have not said who they are.
+    pub(super) place: Mutex<Option<Place>>,
 }
 
 pub(super) struct QuicConnection {
@@ -83,6 +87,7 @@ impl Connection for QuicConnection {
 
     fn admit(&self) {
         if let Some(dialler) = &self.dialler {
+            drop(dialler.place.lock().take());
             let window = VarInt::from_u32(dialler.window_bytes);
             self.inner.set_receive_window(window);
             let streams = VarInt::from_u32(dialler.streams_max);

@@ -32,7 +32,7 @@ pub struct QuicLimits {
     pub half_open_max: usize,
     /// Connections that were answered and are still held, above which dialling nodes are refused: 4096.
     pub connections_max: usize,
-    /// When a dialling node must first show that it receives at its address: above 64 handshakes in progress.
+    /// When a dialling node must first show that it receives at its address: always, so that nobody uses up the share of an address that is not his.
     pub retry: Retry,
 }
 
@@ -58,7 +58,7 @@ impl Default for QuicLimits {
             stranger_window_bytes: 64 * 1024,
             half_open_max: 1024,
             connections_max: 4096,
-            retry: Retry::Above(64),
+            retry: Retry::Always,
         }
     }
 }

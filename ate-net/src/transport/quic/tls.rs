@@ -1,7 +1,6 @@
 //! What may be spoken in a handshake: TLS 1.3 with one post-quantum key exchange and one post-quantum signature, and no way around either.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ate_crypto::NodeKey;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -62,22 +61,22 @@ fn initial_suite() -> Result<rustls::quic::Suite, TransportError> {
 
 /// What a dialler found out about who answered.
 #[derive(Debug, Default)]
-pub(super) struct Answered(AtomicBool);
+pub(super) struct Answered(OnceLock<NodeId>);
 
 impl Answered {
-    /// It showed the key of another node.
-    pub(super) fn is_other(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// The key that it showed. Once the handshake is complete, it has proven to hold it.
+    pub(super) fn who(&self) -> Option<NodeId> {
+        self.0.get().copied()
     }
 }
 
-/// The configuration of one dial: only `node` is accepted. No resumption, so each handshake proves the key anew, and no early data.
+/// The configuration of one dial: only `node` is accepted, or, to find out who answers, whoever proves a key of the one kind. No resumption, so each handshake proves the key anew, and no early data.
 ///
 /// # Errors
 /// The provider lacks something.
 pub(super) fn client(
     provider: Arc<CryptoProvider>,
-    node: NodeId,
+    node: Option<NodeId>,
     answered: Arc<Answered>,
 ) -> Result<rustls::ClientConfig, TransportError> {
     let check = OneNode {
@@ -143,10 +142,10 @@ fn unusable(why: &str) -> TransportError {
     }
 }
 
-/// Accepts the raw public key of one node.
+/// Accepts the raw public key of one node, or any.
 #[derive(Debug)]
 struct OneNode {
-    node: NodeId,
+    node: Option<NodeId>,
     algorithms: WebPkiSupportedAlgorithms,
     answered: Arc<Answered>,
 }
@@ -160,10 +159,12 @@ impl ServerCertVerifier for OneNode {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if NodeId::of_key(end_entity) == self.node {
+        let shown = NodeId::of_key(end_entity);
+        // One dial has one handshake.
+        let _ = self.answered.0.set(shown);
+        if self.node.is_none_or(|node| node == shown) {
             return Ok(ServerCertVerified::assertion());
         }
-        self.answered.0.store(true, Ordering::Relaxed);
         let why = CertificateError::ApplicationVerificationFailure;
         Err(Error::InvalidCertificate(why))
     }

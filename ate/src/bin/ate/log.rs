@@ -69,6 +69,7 @@ pub(crate) fn run(place: &Place, args: &Log, out: &mut Output) -> Result<(), Fai
             if interrupt::is_asked() {
                 return Ok(());
             }
+            place.check_followed(&store, &chain)?;
             std::thread::sleep(LOOK_EVERY);
             chain.catch_up().map_err(fault)?;
         }

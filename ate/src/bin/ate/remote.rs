@@ -276,6 +276,14 @@ impl Place {
         )))
     }
 
+    /// For whoever waits for news: none will come of a node that shows another history.
+    pub(crate) fn check_followed(&self, store: &Store, chain: &Chain) -> Result<(), Failure> {
+        match store.replica_status(chain) {
+            Some(status) => self.check_diverged(store, chain, &status),
+            None => Ok(()),
+        }
+    }
+
     /// A node that shows another history is not worked with.
     pub(crate) fn check_diverged(
         &self,

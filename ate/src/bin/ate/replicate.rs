@@ -174,10 +174,10 @@ fn judge(place: &Place, store: &Store, copies: &[Copy]) -> Result<(), Failure> {
         let Some(status) = store.replica_status(&copy.chain) else {
             continue;
         };
-        if let Err(failure) = place.check_diverged(store, &copy.chain, &status) {
-            if let Err(before) = std::mem::replace(&mut failed, Err(failure)) {
-                tell(place, &before);
-            }
+        if let Err(failure) = place.check_diverged(store, &copy.chain, &status)
+            && let Err(before) = std::mem::replace(&mut failed, Err(failure))
+        {
+            tell(place, &before);
         }
     }
     failed

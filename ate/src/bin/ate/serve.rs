@@ -36,6 +36,7 @@ pub(crate) fn run(place: &Place, args: &Serve, out: &mut Output) -> Result<(), F
     let store = place.write()?;
     tell_notes(&store);
     let mut options = ServeOptions::on(args.listen);
+    options.pages = args.metrics;
     if !args.allow.is_empty() {
         options.admission = Arc::new(Allowed(args.allow.iter().copied().collect()));
     }
@@ -52,6 +53,9 @@ pub(crate) fn run(place: &Place, args: &Serve, out: &mut Output) -> Result<(), F
         announce_identity(&store);
     }
     show(&address, out)?;
+    if let Some(pages) = serving.pages() {
+        say(format!("pages: http://{pages}/metrics, /health, /ready"));
+    }
     tracing::info!(node = %serving.id(), listen = %args.listen, "serving");
     while !interrupt::is_asked() {
         std::thread::sleep(LOOK_EVERY);

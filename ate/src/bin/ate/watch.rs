@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ate::{AnyRecord, Chain, Change, Key, Position, Subscription};
+use ate::{AnyRecord, Chain, Change, Key, Position, Store, Subscription};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -44,7 +44,7 @@ pub(crate) fn run(place: &Place, args: &Watch, out: &mut Output) -> Result<(), F
     let chain = place.chain_to_read(&store, &args.chain)?;
     interrupt::listen_to("ending after the change in flight");
     let mut feed = subscription(&chain, args);
-    let watched = watch(place, args, &chain, &mut feed, out);
+    let watched = watch(place, &store, args, &chain, &mut feed, out);
     // What was not printed comes again.
     drop(feed);
     let closed = store.close().wait().map_err(fault);
@@ -77,6 +77,7 @@ fn subscription(chain: &Chain, args: &Watch) -> Subscription<AnyRecord> {
 
 fn watch(
     place: &Place,
+    store: &Store,
     args: &Watch,
     chain: &Chain,
     feed: &mut Subscription<AnyRecord>,
@@ -101,6 +102,7 @@ fn watch(
             // What does not end where it should cannot go on.
             None if place.partial().get() => return Ok(()),
             None => {
+                place.check_followed(store, chain)?;
                 std::thread::sleep(LOOK_EVERY);
                 chain.catch_up().map_err(fault)?;
             }

@@ -20,7 +20,7 @@ fn ours() -> Arc<CryptoProvider> {
 }
 
 fn dial(provider: Arc<CryptoProvider>, node: NodeId) -> rustls::ClientConfig {
-    client(provider, node, Arc::default()).expect("the provider has all")
+    client(provider, Some(node), Arc::default()).expect("the provider has all")
 }
 
 /// A handshake as QUIC carries it, until both are done or one gives up.
@@ -107,7 +107,7 @@ fn key_exchange_and_authentication_are_both_post_quantum() {
         .dangerous()
         .set_certificate_verifier(Arc::new(Noting {
             inner: OneNode {
-                node: node(&key),
+                node: Some(node(&key)),
                 algorithms: ours().signature_verification_algorithms,
                 answered: Arc::default(),
             },
@@ -149,12 +149,29 @@ fn nothing_but_the_two_is_offered() {
 #[test]
 fn another_node_is_refused_and_told_apart() {
     let answered = Arc::<Answered>::default();
-    let config = client(ours(), node(&key(2)), Arc::clone(&answered)).unwrap();
-    assert!(!answered.is_other());
+    let config = client(ours(), Some(node(&key(2))), Arc::clone(&answered)).unwrap();
+    assert_eq!(answered.who(), None);
     let refused = shake(config, server(ours(), &key(1)).unwrap()).err();
     let why = CertificateError::ApplicationVerificationFailure;
     assert_eq!(refused, Some(Error::InvalidCertificate(why)));
-    assert!(answered.is_other());
+    assert_eq!(answered.who(), Some(node(&key(1))));
+}
+
+#[test]
+fn who_answers_can_be_found_out_and_must_have_signed_all_the_same() {
+    let answered = Arc::<Answered>::default();
+    let config = client(ours(), None, Arc::clone(&answered)).unwrap();
+    assert!(shake(config, server(ours(), &key(1)).unwrap()).is_ok());
+    assert_eq!(answered.who(), Some(node(&key(1))));
+
+    let (shown, own) = (key(1), key(2));
+    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.expose_pkcs8()));
+    let signing = sign::any_supported_type(&private).unwrap();
+    let public = CertificateDer::from(shown.public_bytes().to_vec());
+    let mut config = server(ours(), &own).unwrap();
+    let certified = Arc::new(CertifiedKey::new(vec![public], signing));
+    config.cert_resolver = Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified));
+    assert!(shake(client(ours(), None, Arc::default()).unwrap(), config).is_err());
 }
 
 /// Shows the public key of one node and signs with that of another.

@@ -69,6 +69,9 @@ pub(crate) struct Serve {
     /// Only these identities, as `ate identity show` prints them there; may be repeated
     #[arg(long, value_name = "KEY", value_delimiter = ',', value_parser = key)]
     pub(crate) allow: Vec<KeyId>,
+    /// TCP address of the pages /metrics, /health and /ready, in clear: one that the monitoring reaches and nobody else
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// The name or address under which others reach this machine: what the first line says
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) advertise: Option<String>,

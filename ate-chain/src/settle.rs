@@ -1,0 +1,350 @@
+//! How staged commits end: what the sequencer says of them, what the confirmed state shows, and what is told to whom.
+
+use std::sync::Arc;
+
+use ate_crypto::Hash;
+use ate_log::FrameKind;
+
+use crate::batch::Batch;
+use crate::codec::Reader;
+use crate::committer::Committed;
+use crate::error::{FormatError, Reject, SubmitError};
+use crate::ids::Position;
+use crate::local::Local;
+use crate::outbox::{Outbox, Outcome, StagedCommit};
+use crate::refused::Kept;
+use crate::replica::Replica;
+use crate::seal::Placing;
+use crate::slot::Slot;
+use crate::state::{At, State};
+
+/// What is known of a staged commit.
+#[derive(Clone)]
+pub(crate) enum Fate {
+    Open,
+    /// The sequencer says so; the replica has not seen it there yet.
+    Landed(u64),
+    /// Refused by a state of this many commits, which the replica has not reached yet.
+    Refused(Reject, u64),
+    Settled,
+}
+
+/// What the sequencer says of a commit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Answered {
+    /// It has this place in the order.
+    Landed {
+        /// Leaf number.
+        seq: u64,
+    },
+    /// The rules refuse it, in the state of a position.
+    Refused {
+        /// The rule broken.
+        reason: Reject,
+        /// Commits that the sequencer had then.
+        at: Position,
+    },
+}
+
+/// Why a commit was refused, as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reason: String,
+    /// Another commit may do what this one meant: it came too late, not without the right to.
+    pub(crate) may_retry: bool,
+}
+
+impl Refusal {
+    fn of(reject: &Reject) -> Self {
+        Self {
+            reason: reject.to_string(),
+            may_retry: matches!(
+                reject,
+                Reject::Conflict { .. }
+                    | Reject::NoRecord { .. }
+                    | Reject::StaleEpoch { .. }
+                    | Reject::UnknownSchema { .. }
+                    | Reject::Spent { .. }
+                    | Reject::After { .. }
+            ),
+        }
+    }
+}
+
+/// What became of a staged commit, as it is noted beside the chain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Settled {
+    pub(crate) id: Hash,
+    /// Why it was refused; `None` if it is in the order, or was refused and has been dealt with.
+    pub(crate) refused: Option<Refusal>,
+}
+
+impl Settled {
+    const FINAL: u8 = 1;
+    const MAY_RETRY: u8 = 2;
+
+    /// `id`, and for one that was refused `u8` (1 for good, 2 it may be written again) `‖ reason`.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = self.id.0.to_vec();
+        if let Some(refusal) = &self.refused {
+            out.push(match refusal.may_retry {
+                true => Self::MAY_RETRY,
+                false => Self::FINAL,
+            });
+            out.extend_from_slice(refusal.reason.as_bytes());
+        }
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let mut reader = Reader::new(bytes);
+        let id = Hash(reader.array()?);
+        if reader.is_empty() {
+            return Ok(Self { id, refused: None });
+        }
+        let class = reader.u8()?;
+        if class != Self::FINAL && class != Self::MAY_RETRY {
+            return Err(FormatError::Unknown {
+                what: "class of a refusal",
+                got: class.into(),
+            });
+        }
+        let reason = reader.take(reader.left())?;
+        Ok(Self {
+            id,
+            refused: Some(Refusal {
+                reason: String::from_utf8_lossy(reason).into_owned(),
+                may_retry: class == Self::MAY_RETRY,
+            }),
+        })
+    }
+}
+
+impl Outbox {
+    /// What became of a commit that was staged, as an earlier process noted it.
+    pub(crate) fn note(&mut self, settled: Settled) {
+        let mut found = None;
+        for staged in &mut self.staged {
+            let placings = staged.batch.commits.iter();
+            for (placing, commit) in placings.zip(&mut staged.commits) {
+                if placing.commit.id == settled.id {
+                    commit.fate = Fate::Settled;
+                    found = Some(placing.clone());
+                }
+            }
+        }
+        self.sweep();
+        match (settled.refused, found) {
+            (Some(refusal), Some(placing)) => self.keep(Kept::of(placing, refusal)),
+            (Some(_), None) => {}
+            (None, _) => {
+                self.forget(&settled.id);
+            }
+        }
+    }
+}
+
+/// A staged commit at its end.
+struct Ended {
+    slot: Option<Arc<Slot>>,
+    outcome: Outcome,
+    settled: Settled,
+    placing: Arc<Placing>,
+    is_durable: bool,
+    /// Its caller is told, and cannot deal with it later: nothing of it is kept.
+    is_told: bool,
+}
+
+impl Local {
+    /// Notes what the sequencer says of a commit that was sent. The caller of the commit is answered when the replica has reached the state that the answer rests
+    /// on: so whoever is answered sees it. What is refused is not shown to readers any more at once, nor is what builds upon it.
+    pub fn answered(&self, id: &Hash, answer: Answered) {
+        let Some(replica) = self.replica.get() else {
+            return;
+        };
+        let fate = match answer {
+            Answered::Landed { seq } => Fate::Landed(seq),
+            Answered::Refused { reason, at } => Fate::Refused(reason, at.0),
+        };
+        let is_refused = matches!(fate, Fate::Refused(..));
+        replica.outbox.lock().judge(id, fate);
+        if is_refused {
+            let mut state = self.state.write();
+            let mut staged = state
+                .pending
+                .iter()
+                .filter_map(|commit| commit.staged.as_ref());
+            if staged.any(|placing| placing.commit.id == *id) {
+                self.renew_overlay(&mut state);
+            }
+        }
+        self.settle_landed();
+    }
+
+    /// Answers the callers of commits whose outcome the confirmed state shows. To be called after frames were taken in, without a lock.
+    pub fn settle_landed(&self) {
+        let Some(replica) = self.replica.get() else {
+            return;
+        };
+        let ended = {
+            let state = self.state.read();
+            replica.outbox.lock().end(&state)
+        };
+        if ended.is_empty() {
+            return;
+        }
+        self.note_ends(replica, &ended);
+        let mut answers = Vec::new();
+        {
+            let mut outbox = replica.outbox.lock();
+            for end in ended {
+                if let Some(refusal) = end.settled.refused.filter(|_| !end.is_told) {
+                    let mut kept = Kept::of(end.placing, refusal);
+                    // Whoever holds the answer learns of it there.
+                    let slot = end.slot.as_ref();
+                    kept.is_claimed = slot.is_some_and(is_waited_for);
+                    outbox.keep(kept);
+                }
+                answers.extend(end.slot.map(|slot| (slot, end.outcome)));
+            }
+            outbox.sweep();
+        }
+        for (slot, outcome) in answers {
+            slot.answer(outcome);
+        }
+        self.tell_refused();
+    }
+
+    /// Tells whoever observes the chain of refused commits that nobody waits for.
+    pub(crate) fn tell_refused(&self) {
+        let any = self.replica.get().is_some_and(|replica| {
+            let outbox = replica.outbox.lock();
+            outbox.kept.iter().any(Kept::is_free)
+        });
+        let observer = self.observer.read().clone();
+        if let Some(observer) = observer.filter(|_| any) {
+            observer.refused();
+        }
+    }
+
+    /// Notes beside the chain how commits ended. What was refused is written first if it is not yet: it is kept until it is dealt with.
+    fn note_ends(&self, replica: &Replica, ended: &[Ended]) {
+        let refused = |end: &Ended| end.settled.refused.is_some() && !end.is_told;
+        if ended.iter().any(|end| refused(end) && !end.is_durable) {
+            drop(self.write_staged(replica));
+        }
+        for end in ended {
+            if let Some(refusal) = &end.settled.refused {
+                self.forget_keys(&end.placing);
+                replica
+                    .outbox
+                    .lock()
+                    .remember(end.settled.id, refusal.reason.clone());
+            }
+            // What is not on the disk needs no note that it is done; a landed one is told by the chain itself.
+            if end.is_told && end.is_durable {
+                let (id, refused) = (end.settled.id, None);
+                self.note_settled(replica, &Settled { id, refused });
+            } else if end.is_durable || refused(end) {
+                self.note_settled(replica, &end.settled);
+            }
+        }
+    }
+
+    /// Appends a note to the side stream. Not synced: without it the chain itself says what landed, and what was refused is sent, and refused, once more.
+    pub(crate) fn note_settled(&self, replica: &Replica, settled: &Settled) {
+        let bytes = settled.encode();
+        drop(self.append_beside(replica, FrameKind::Settled, 0, 1, &[&bytes]));
+    }
+}
+
+/// Whether somebody holds the answer to come.
+fn is_waited_for(slot: &Arc<Slot>) -> bool {
+    Arc::strong_count(slot) > 1
+}
+
+impl Outbox {
+    fn judge(&mut self, id: &Hash, fate: Fate) {
+        for staged in &mut self.staged {
+            let Some(index) = staged.batch.ids().iter().position(|other| other == id) else {
+                continue;
+            };
+            let commit = &mut staged.commits[index];
+            if matches!(commit.fate, Fate::Open) {
+                commit.fate = fate;
+            }
+            return;
+        }
+    }
+
+    /// The commits whose outcome the state shows, which are settled with that. Their batches stay until they are swept.
+    fn end(&mut self, state: &State) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        for staged in &mut self.staged {
+            let (batch, is_durable) = (staged.batch.clone(), staged.is_durable);
+            for (placing, commit) in batch.commits.iter().zip(&mut staged.commits) {
+                let Some(outcome) = fate_in(state, &batch, placing, commit) else {
+                    continue;
+                };
+                commit.fate = Fate::Settled;
+                let is_told = !commit.is_tracked && commit.slot.as_ref().is_some_and(is_waited_for);
+                let settled = Settled {
+                    id: placing.commit.id,
+                    refused: match &outcome {
+                        Err(SubmitError::Rejected(reason)) => Some(Refusal::of(reason)),
+                        _ => None,
+                    },
+                };
+                ended.push(Ended {
+                    slot: commit.slot.take(),
+                    outcome,
+                    settled,
+                    placing: placing.clone(),
+                    is_durable,
+                    is_told,
+                });
+            }
+        }
+        ended
+    }
+}
+
+/// The outcome of a staged commit, if the confirmed state shows it.
+fn fate_in(
+    state: &State,
+    batch: &Batch,
+    placing: &Placing,
+    commit: &StagedCommit,
+) -> Option<Outcome> {
+    let head = &placing.commit.head;
+    let id = placing.commit.id;
+    let landed = || {
+        let known = state.lanes.confirmed(&(batch.author(), batch.lane()))?;
+        if known.last < head.number {
+            return None;
+        }
+        match state.find_commit(&batch.author(), &batch.lane(), head.number, &id) {
+            Some(At::Confirmed { seq, order_time_ms }) => Some(Ok(Committed {
+                chain: state.chain,
+                seq,
+                id,
+                order_time_ms,
+            })),
+            Some(At::Pending) => None,
+            // A later number of the lane is in the order: this one never will be.
+            None => Some(Err(SubmitError::Rejected(Reject::Spent {
+                number: head.number,
+                last: known.last,
+            }))),
+        }
+    };
+    match &commit.fate {
+        Fate::Settled => None,
+        Fate::Open => landed().filter(Result::is_ok),
+        Fate::Landed(seq) => (state.confirmed() > *seq).then(landed).flatten(),
+        Fate::Refused(reason, at) => {
+            (state.confirmed() >= *at).then(|| Err(SubmitError::Rejected(reason.clone())))
+        }
+    }
+}
