@@ -194,20 +194,10 @@ impl Visit {
                 None => self.absent(writer).await,
             },
             Request::Follow { chain, from, lazy } => {
-                let _stays = match self.stays() {
-                    Ok(stays) => stays,
-                    Err(hit) => return self.refuse(writer, RefusalCode::Busy, &hit).await,
-                };
-                match self.readable(chain_of(chain)).await? {
-                    Some(local) => follow::follow(self, &local, from, lazy, writer, reader).await,
-                    None => self.absent(writer).await,
-                }
+                let follow = (chain_of(chain), from, lazy);
+                self.follow(follow, writer, reader).await
             }
             Request::Submit { chain } => {
-                let _stays = match self.stays() {
-                    Ok(stays) => stays,
-                    Err(hit) => return self.refuse(writer, RefusalCode::Busy, &hit).await,
-                };
                 submit::submit(self.clone(), chain_of(chain), writer, reader).await
             }
             Request::Fetch { chain, wanted } => match self.readable(chain_of(chain)).await? {
@@ -239,6 +229,22 @@ impl Visit {
 
     async fn misplaced(&self, writer: FrameWriter, why: &str) -> Result<RequestEnd, NetError> {
         self.refuse(writer, RefusalCode::Protocol, why).await
+    }
+
+    async fn follow(
+        &self,
+        (chain, from, lazy): (ChainId, u64, bool),
+        writer: FrameWriter,
+        reader: FrameReader,
+    ) -> Result<RequestEnd, NetError> {
+        let _stays = match self.stays() {
+            Ok(stays) => stays,
+            Err(hit) => return self.refuse(writer, RefusalCode::Busy, &hit).await,
+        };
+        match self.readable(chain).await? {
+            Some(local) => follow::follow(self, &local, from, lazy, writer, reader).await,
+            None => self.absent(writer).await,
+        }
     }
 
     /// A place for a stream that stays.
