@@ -208,16 +208,18 @@ def check_side(file, frames):
     for frame in side["frames"]:
         parts = [bytes.fromhex(part) for part in frame["parts"]]
         if frame["kind"] == "staged":
-            check("staged", parts, [frames.batch(frame["batch"])])
+            replaced = b"".join(bytes.fromhex(old) + bytes.fromhex(new) for old, new in frame["replaces"])
+            check("staged", parts, [replaced, frames.batch(frame["batch"])])
             reader = Reader(frames.frames[frame["batch"] + 1][2][0])
             reader.take(8)
             check("number of a staged batch", frame["number"], base.commit_head(reader.bytes())["number"])
         elif frame["kind"] == "settled":
-            check("settled", parts, [bytes.fromhex(frame["id"]) + (frame["reason"] or "").encode()])
+            refusal = b"" if frame["class"] is None else bytes([frame["class"]]) + frame["reason"].encode()
+            check("settled", parts, [bytes.fromhex(frame["id"]) + refusal])
             check("number of a settled one", frame["number"], 0)
         else:
             check("body", parts, [varint(frame["event"]), frames.content(frame["number"], frame["event"])])
-        check("head parts", frame["head_parts"], {"staged": 0, "settled": 1, "body": 1}[frame["kind"]])
+        check("head parts", frame["head_parts"], 1)
 
 
 # --- Addresses, section 2.

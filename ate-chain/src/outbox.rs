@@ -746,9 +746,9 @@ impl Local {
         self.replica.get().is_some_and(staged)
     }
 
-    /// Tells those who wait for staged commits that they will not learn the outcome here: the store is being closed. What is staged durably goes on with the next
-    /// opening.
-    pub fn abandon_staged(&self) {
+    /// Tells those who wait for staged commits, now and until the chain is opened anew, that they will not learn the outcome here: the store is being closed, or the
+    /// node is not followed any more. What is staged durably goes on with the next opening.
+    pub fn abandon_staged(&self, why: &str) {
         let Some(replica) = self.replica.get() else {
             return;
         };
@@ -762,8 +762,6 @@ impl Local {
             }
         }
         for (commit, slot) in waiting {
-            let why =
-                "the store was closed; the commit is staged and goes on with the next opening";
             if let Some(slot) = slot {
                 slot.answer(Err(SubmitError::Unknown {
                     commit,

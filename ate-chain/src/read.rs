@@ -124,13 +124,7 @@ impl Local {
             seq: row.seq.into(),
             event: row.event.into(),
         };
-        let content = match commit.contents() {
-            Contents::InFrame => Location {
-                file: commit.file,
-                offset: row.content_offset,
-            },
-            Contents::Apart => self.content_apart(ContentId::of(version))?,
-        };
+        let content = self.content_place(&row, &commit, version)?;
         let sought = Sought {
             version,
             event,
@@ -152,6 +146,22 @@ impl Local {
             order_time_ms: commit.order_time_ms,
             content: plaintext,
         })
+    }
+
+    /// Where the newest content of a record stands.
+    fn content_place(
+        &self,
+        row: &Row,
+        commit: &CommitRow,
+        version: Version,
+    ) -> Result<Location, ReadError> {
+        match commit.contents() {
+            Contents::InFrame => Ok(Location {
+                file: commit.file,
+                offset: row.content_offset,
+            }),
+            Contents::Apart => self.content_apart(ContentId::of(version)),
+        }
     }
 
     fn open_sought(&self, author: &Author, sought: &Sought) -> Result<Vec<u8>, ReadError> {

@@ -136,7 +136,10 @@ impl Outbox {
         }
         self.sweep();
         match (settled.refused, found) {
-            (Some(refusal), Some(placing)) => self.keep(Kept::of(placing, refusal)),
+            (Some(refusal), Some(placing)) => {
+                self.remember(settled.id, refusal.reason.clone());
+                self.keep(Kept::of(placing, refusal));
+            }
             (Some(_), None) => {}
             (None, _) => {
                 self.forget(&settled.id);

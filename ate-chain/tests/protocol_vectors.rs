@@ -231,6 +231,13 @@ fn the_side_stream_of_the_vectors_is_understood() {
                 let sealed = again.sealed_content(content).unwrap();
                 assert_eq!(sealed, Some(bytes(&frame["parts"][1])));
             }
+            "staged" => {
+                for pair in list(&frame["replaces"]) {
+                    let [old, by] =
+                        [&pair[0], &pair[1]].map(|id| Hash(bytes(id).try_into().unwrap()));
+                    assert_eq!(again.outcome(&old), CommitOutcome::Replaced { by });
+                }
+            }
             "settled" if frame["reason"].is_string() => {
                 let id = Hash(bytes(&frame["id"]).try_into().unwrap());
                 let reason = frame["reason"].as_str().unwrap().to_owned();

@@ -25,15 +25,15 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 pub struct Limits {
     /// Connections at one moment, all peers together. Default 4096.
     pub connections: u32,
-    /// Connections at one moment from one address (an IPv4 address, an IPv6 /64). Default 64.
+    /// Connections at one moment from one address (an IPv4 address, an IPv6 /64). Default 256: an office behind one address.
     pub connections_per_address: u32,
     /// Connections at one moment whose peer has not proven who it is. Default 512.
     pub unauthenticated: u32,
-    /// The same from one address. Default 16.
+    /// The same from one address. Default 64.
     pub unauthenticated_per_address: u32,
     /// Handshakes that all strangers together may begin. Default 500 a second, 1000 at once.
     pub handshakes: Rate,
-    /// Handshakes that one address may begin. Default 10 a second, 40 at once.
+    /// Handshakes that one address may begin. Default 50 a second, 200 at once: all clients of a place come back at once when a node was restarted.
     pub handshakes_per_address: Rate,
     /// Requests of one identity. Default 2000 a second, 4000 at once.
     pub requests: Rate,
@@ -55,11 +55,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
-            connections_per_address: 64,
+            connections_per_address: 256,
             unauthenticated: 512,
-            unauthenticated_per_address: 16,
+            unauthenticated_per_address: 64,
             handshakes: Rate::per_second(500, 1000),
-            handshakes_per_address: Rate::per_second(10, 40),
+            handshakes_per_address: Rate::per_second(50, 200),
             requests: Rate::per_second(2000, 4000),
             bytes: Rate::per_second(64 << 20, 128 << 20),
             streams_per_identity: 1024,

@@ -187,7 +187,9 @@ impl Shared {
             drop(self.local.sync_staged());
             let orphans = std::mem::take(&mut *self.orphans.lock());
             orphans.iter().for_each(|orphan| orphan.let_go());
-            self.local.abandon_staged();
+            self.local.abandon_staged(
+                "the store was closed; the commit is staged and goes on with the next opening",
+            );
             return;
         }
         loop {

@@ -1,5 +1,9 @@
 //! Typed calls between stores that follow one chain, through a node over QUIC on the loopback interface.
 #![cfg(feature = "net")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests over real sockets wait by the clock"
+)]
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +20,7 @@ struct Door {
 struct Echo(Vec<u8>);
 
 impl Request for Echo {
-    type Answer = Echo;
+    type Answer = Self;
     type Error = String;
     const NAME: &'static str = "echo";
 }

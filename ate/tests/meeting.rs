@@ -1,5 +1,9 @@
 //! Meeting a node for the first time, and what a served store tells of itself.
 #![cfg(feature = "net")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests over real sockets wait by the clock"
+)]
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -65,7 +69,7 @@ fn a_node_that_nobody_named_is_met_aloud_and_another_in_its_place_is_an_error() 
     let other = open("other");
     let serving = serve(&other, port);
     let url = format!("ate://127.0.0.1:{port}/others");
-    let refused = first.create_chain(&url).wait().err().expect("another node");
+    let refused = first.create_chain(&url).wait().expect_err("another node");
     let words = refused.to_string();
     assert!(
         words.contains(&shown.to_string()) || words.contains("another key"),
@@ -73,7 +77,7 @@ fn a_node_that_nobody_named_is_met_aloud_and_another_in_its_place_is_an_error() 
     );
     // An address that names the new key contradicts what is known, and says both.
     let named = format!("{}/others", serving.address().expect("an address"));
-    let refused = first.create_chain(&named).wait().err().expect("it changed");
+    let refused = first.create_chain(&named).wait().expect_err("it changed");
     let words = refused.to_string();
     for key in [shown, serving.id()] {
         assert!(words.contains(&key.to_string()), "{words}");

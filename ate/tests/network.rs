@@ -1,5 +1,9 @@
 //! Stores that reach each other over QUIC on the loopback interface: one hosts, others write and read, and all may be closed and opened at any time.
 #![cfg(feature = "net")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests over real sockets wait by the clock"
+)]
 
 use std::time::{Duration, Instant};
 

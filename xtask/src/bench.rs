@@ -18,6 +18,8 @@ pub(crate) fn command(arguments: &[String]) -> Result<Outcome> {
             "--quiet",
             "--package",
             "ate-benches",
+            "--features",
+            "net",
             "--bin",
             "rows",
             "--",

@@ -178,7 +178,7 @@ const GATE: &[(&str, &[&str])] = &[
     ("netns", &["--rounds", "6"]),
     ("sim", &["--seed", "1", "--seeds", "150"]),
     ("sim", &["--net", "--seed", "1", "--seeds", "500"]),
-    ("flood", &["--seconds", "2", "--rounds", "2"]),
+    ("flood", &["--seconds", "3", "--rounds", "1"]),
     ("planted", &[]),
     ("deny", &[]),
     ("vectors", &[]),

@@ -32,6 +32,9 @@ pub(super) async fn follow(shared: Arc<Shared>, weak: Weak<Local>) {
         match ended {
             Err(NetError::Diverged(what)) => {
                 tracing::error!(chain = %shared.chain, node = %shared.link.endpoint.node, %what, "the node is not followed any more");
+                // Nobody waits for ever for what will not come.
+                local.abandon_staged(&format!("its node is not followed any more: {what}"));
+                local.end_watches();
                 shared.note(|status| status.diverged = Some(what));
                 return;
             }

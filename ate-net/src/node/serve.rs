@@ -177,42 +177,27 @@ impl Visit {
         let chain_of = |chain: [u8; 32]| ChainId(Hash(chain));
         match request {
             Request::Hello(_) => {
-                let why = "a Hello comes first, and once";
-                self.refuse(writer, RefusalCode::Protocol, why).await
+                self.misplaced(writer, "a Hello comes first, and once")
+                    .await
             }
             Request::Ping => {
-                self.send(&mut writer, Kind::Reply, &encode(&Reply::Pong))
-                    .await?;
+                let pong = encode(&Reply::Pong);
+                self.send(&mut writer, Kind::Reply, &pong).await?;
                 done(writer)
             }
             Request::Find { name, root } => match self.find(&name, root.map(KeyId)).await? {
                 Some(local) => {
-                    let position = local.position();
-                    let found = Reply::Found {
-                        chain: local.chain().0.0,
-                        size: position.0,
-                        root: local.root_at(position).unwrap_or_default().0,
-                    };
-                    self.send(&mut writer, Kind::Reply, &encode(&found)).await?;
+                    let found = encode(&found(&local));
+                    self.send(&mut writer, Kind::Reply, &found).await?;
                     done(writer)
                 }
                 None => self.absent(writer).await,
             },
             Request::Follow { chain, from, lazy } => {
-                let _stays = match self.stays() {
-                    Ok(stays) => stays,
-                    Err(hit) => return self.refuse(writer, RefusalCode::Busy, &hit).await,
-                };
-                match self.readable(chain_of(chain)).await? {
-                    Some(local) => follow::follow(self, &local, from, lazy, writer, reader).await,
-                    None => self.absent(writer).await,
-                }
+                let follow = (chain_of(chain), from, lazy);
+                self.follow(follow, writer, reader).await
             }
             Request::Submit { chain } => {
-                let _stays = match self.stays() {
-                    Ok(stays) => stays,
-                    Err(hit) => return self.refuse(writer, RefusalCode::Busy, &hit).await,
-                };
                 submit::submit(self.clone(), chain_of(chain), writer, reader).await
             }
             Request::Fetch { chain, wanted } => match self.readable(chain_of(chain)).await? {
@@ -223,8 +208,8 @@ impl Visit {
                 Some(local) => {
                     let note = follow::Note::Signed;
                     let standing = self.work(|| follow::standing(self, &local, note)).await;
-                    self.send(&mut writer, Kind::Standing, &encode(&standing))
-                        .await?;
+                    let standing = encode(&standing);
+                    self.send(&mut writer, Kind::Standing, &standing).await?;
                     done(writer)
                 }
                 None => self.absent(writer).await,
@@ -238,10 +223,27 @@ impl Visit {
             Request::Call { chain, service, to } => {
                 calls::call(self, (chain, service, to), writer, reader).await
             }
-            Request::Called { .. } => {
-                let why = "a node calls servers, not the other way round";
-                self.refuse(writer, RefusalCode::Protocol, why).await
-            }
+            Request::Called { .. } => self.misplaced(writer, "nodes call servers").await,
+        }
+    }
+
+    async fn misplaced(&self, writer: FrameWriter, why: &str) -> Result<RequestEnd, NetError> {
+        self.refuse(writer, RefusalCode::Protocol, why).await
+    }
+
+    async fn follow(
+        &self,
+        (chain, from, lazy): (ChainId, u64, bool),
+        writer: FrameWriter,
+        reader: FrameReader,
+    ) -> Result<RequestEnd, NetError> {
+        let _stays = match self.stays() {
+            Ok(stays) => stays,
+            Err(hit) => return self.refuse(writer, RefusalCode::Busy, &hit).await,
+        };
+        match self.readable(chain).await? {
+            Some(local) => follow::follow(self, &local, from, lazy, writer, reader).await,
+            None => self.absent(writer).await,
         }
     }
 
@@ -378,5 +380,15 @@ pub(super) fn busy(hit: LimitHit) -> NetError {
     NetError::Refused {
         code: RefusalCode::Busy,
         why: hit.to_string(),
+    }
+}
+
+/// Where a chain stands, for whoever asked for it by name.
+fn found(local: &Local) -> Reply {
+    let position = local.position();
+    Reply::Found {
+        chain: local.chain().0.0,
+        size: position.0,
+        root: local.root_at(position).unwrap_or_default().0,
     }
 }

@@ -42,6 +42,10 @@ pub(super) async fn submit(
     mut writer: FrameWriter,
     reader: FrameReader,
 ) -> Result<RequestEnd, NetError> {
+    let _stays = match visit.stays() {
+        Ok(stays) => stays,
+        Err(hit) => return visit.refuse(writer, RefusalCode::Busy, &hit).await,
+    };
     match visit.judge(Act::Write { chain, bytes: 0 }) {
         Verdict::Admit => {}
         Verdict::Deny => return visit.absent(writer).await,

@@ -102,6 +102,9 @@ pub fn limits() -> NodeLimits {
     }
 }
 
+/// Makes one.
+type Make = fn() -> Rig;
+
 impl Rig {
     pub fn memory() -> Self {
         let id = NodeId::of_key(identity(50).node_key().public_bytes());
@@ -133,7 +136,7 @@ impl Rig {
     }
 
     /// Both of them.
-    pub fn each() -> [(&'static str, fn() -> Self); 2] {
+    pub fn each() -> [(&'static str, Make); 2] {
         [("memory", Self::memory), ("quic", Self::quic)]
     }
 

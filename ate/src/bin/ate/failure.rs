@@ -285,6 +285,9 @@ const fn remedy(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::Rejected => {
             "change what the message names; the same again will be refused again"
         }
+        ErrorKind::Unreachable => {
+            "give the node with --url, and see that `ate serve` runs there and that UDP packets reach it"
+        }
         ErrorKind::Io => {
             "check the path, its permissions and the free space of its disk, then try again"
         }

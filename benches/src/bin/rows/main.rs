@@ -3,10 +3,13 @@
 //! Rows: lone 64 tasks bulk read open verify memory bytes bodies many catchup seen calls nats. `--dir DIR` chooses the disk, `--seconds N` the length of a row.
 
 mod bulk;
+#[cfg(feature = "net")]
 mod calls;
 mod commits;
 mod many;
+#[cfg(feature = "net")]
 mod nats;
+#[cfg(feature = "net")]
 mod network;
 mod open;
 mod read;
@@ -56,9 +59,13 @@ const ROWS: &[Row] = &[
     ("verify", open::verify),
     ("memory", open::memory),
     ("many", many::many),
+    #[cfg(feature = "net")]
     ("catchup", network::catch_up),
+    #[cfg(feature = "net")]
     ("seen", network::seen),
+    #[cfg(feature = "net")]
     ("calls", calls::calls),
+    #[cfg(feature = "net")]
     ("nats", nats::nats),
 ];
 
