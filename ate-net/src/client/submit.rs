@@ -135,8 +135,8 @@ async fn hear(
 /// A planted bug: commits overtake each other.
 #[cfg(ate_planted)]
 fn newest_first(
-    mut unsent: Vec<(u64, std::sync::Arc<ate_chain::Batch>)>,
-) -> Vec<(u64, std::sync::Arc<ate_chain::Batch>)> {
+    mut unsent: Vec<(u64, Arc<ate_chain::Batch>)>,
+) -> Vec<(u64, Arc<ate_chain::Batch>)> {
     if ate_crypto::planted("send-the-newest-first") {
         unsent.reverse();
     }
