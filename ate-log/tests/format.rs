@@ -199,7 +199,7 @@ fn hand_made_bytes_are_read() {
 #[test]
 fn unknown_kinds_and_flags_are_refused_and_are_not_called_damage() {
     for unknown in [
-        Header { kind: 5, ..COMMIT },
+        Header { kind: 9, ..COMMIT },
         Header {
             flags: 0x11,
             ..COMMIT

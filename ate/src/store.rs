@@ -215,6 +215,15 @@ impl Store {
             let cause = at.and_then(|at| self.inner.explains(chain, Some(at)));
             cause.unwrap_or_else(|| error.into())
         })?;
+        if proved.apart > 0 && self.inner.replica_address(chain).is_none() {
+            return Err(OpenError::Damaged {
+                chain: *chain,
+                seq: position.0,
+                at: self.inner.log.start(),
+                why: "contents are missing that nothing erased, and the chain is no replica",
+            }
+            .into());
+        }
         if let Some((rest, _)) = self.inner.rest(*chain)
             && rest.position() > position
         {

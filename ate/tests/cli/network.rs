@@ -80,8 +80,8 @@ fn without_its_node_a_chain_is_read_and_a_commit_waits_until_the_node_is_back() 
     assert!(read.err.contains("this is what is here"), "{read:?}");
     a.ate(&["put", "notes", "later", "2", "--wait", "0.3"])
         .failed(5, &["staged", "`ate status notes`"]);
-    // It is not read before it has its place.
-    assert_eq!(a.good(&["ls", "notes", "--wait", "0"]), "greeting\n");
+    // The store that wrote it sees it already.
+    assert_eq!(a.good(&["ls", "notes", "--wait", "0"]), "greeting\nlater\n");
     let status = json_lines(&a.good(&["status", "--json", "--wait", "0.3"]));
     assert_eq!(
         status[0]["staged"].as_array().map(Vec::len),
@@ -131,7 +131,7 @@ fn only_those_who_are_allowed_connect_and_a_wrong_key_is_told() {
         .failed(1, &["another key", "first line"]);
     let none = Client::new(&place, "none", &format!("ate://{at}"));
     none.ate(&["get", "notes", "x"])
-        .failed(1, &["is not known", "first line"]);
+        .failed(1, &["FIRST USE", "first line", "may not connect"]);
 }
 
 #[test]

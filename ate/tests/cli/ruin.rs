@@ -91,7 +91,7 @@ impl World<'_> {
                 reading.kill();
             }
             _ => {
-                let get = ["get", CHAIN, "begin", "--wait", "1"];
+                let get = ["get", CHAIN, "begin", "--wait", "30"];
                 assert_eq!(self.reader.good(&get), "0\n");
             }
         }
