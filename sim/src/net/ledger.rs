@@ -37,6 +37,8 @@ pub(super) struct Entry {
     pub(super) is_durable: bool,
     /// Somebody waits for the answer. Nobody does after a crash.
     pub(super) is_awaited: bool,
+    /// Its device crashed and did not have it on its disk: it may have been sent, and land whenever it likes.
+    pub(super) is_lost: bool,
 }
 
 /// A chain of the run.
@@ -86,12 +88,14 @@ impl Ledger {
             told: None,
             is_durable: staged.is_durable,
             is_awaited,
+            is_lost: false,
         };
         self.commits.insert(staged.id, entry);
     }
 
     /// A caller was answered.
     pub(super) fn answer(&mut self, id: &Hash, answer: &Result<Committed, SubmitError>) {
+        let is_passed = self.is_passed_by_a_lost_one(id, answer);
         let Some(entry) = self.commits.get_mut(id) else {
             return;
         };
@@ -102,8 +106,8 @@ impl Ledger {
             }
             Err(SubmitError::Rejected(reason)) => {
                 self.refused += 1;
-                let is_explained =
-                    matches!(reason, Reject::Conflict { .. } | Reject::NoRecord { .. });
+                let is_explained = is_passed
+                    || matches!(reason, Reject::Conflict { .. } | Reject::NoRecord { .. });
                 if !is_explained {
                     let what = format!("commit {id} of device {}: {reason}", entry.device);
                     self.broken.get_or_insert(("refusals", what));
@@ -124,6 +128,20 @@ impl Ledger {
         entry.told = Some(told);
     }
 
+    /// Whether a commit was refused because one that its device had lost in a crash came with a higher number: the next process cannot know which were used.
+    fn is_passed_by_a_lost_one(&self, id: &Hash, answer: &Result<Committed, SubmitError>) -> bool {
+        let (Some(entry), Err(SubmitError::Rejected(Reject::Spent { number, last }))) =
+            (self.commits.get(id), answer)
+        else {
+            return false;
+        };
+        let place = |number| (entry.chain, entry.device, entry.author, number);
+        // A range must not end before it begins.
+        let later = self.numbers.range(place(number.saturating_add(1))..);
+        let mut between = later.take_while(|(at, _)| **at <= place(*last));
+        between.any(|(_, other)| self.commits[other].is_lost)
+    }
+
     /// Commits whose callers still wait.
     pub(super) fn awaited(&self) -> usize {
         let commits = self.commits.values();
@@ -137,6 +155,7 @@ impl Ledger {
         for entry in self.commits.values_mut() {
             if entry.device == device {
                 entry.is_awaited = false;
+                entry.is_lost |= entry.told.is_none() && !entry.is_durable;
             }
         }
     }
