@@ -197,6 +197,7 @@ impl World {
 
     /// Sends what the replica has staged, and shows it what became of it.
     fn send(&self) {
+        self.replica.local().sync_staged().expect("synced");
         for (_, batch) in self.replica.local().unsent(0) {
             let ids = batch.ids().to_vec();
             let mut bytes = Vec::new();
