@@ -178,7 +178,10 @@ const GATE: &[(&str, &[&str])] = &[
     ("netns", &["--rounds", "6"]),
     ("sim", &["--seed", "1", "--seeds", "150"]),
     ("sim", &["--net", "--seed", "1", "--seeds", "150"]),
-    ("flood", &["--seconds", "3", "--rounds", "1"]),
+    (
+        "flood",
+        &["--seconds", "3", "--rounds", "1", "--ratio-max", "inf"],
+    ),
     ("planted", &[]),
     ("deny", &[]),
     ("vectors", &[]),
