@@ -6,14 +6,14 @@
 //! found by the tests that forget what was not synced.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::process::{cargo, output};
+use crate::process;
 use crate::scratch::Scratch;
 use crate::steps::Outcome;
 
@@ -53,7 +53,7 @@ struct Life {
 pub(crate) fn command(arguments: &[String]) -> Result<Outcome> {
     let options = parse(arguments)?;
     println!("    seed {}, {} cycles", options.seed, options.cycles);
-    let program = build()?;
+    let program = process::program("ate")?;
     let input: Vec<String> = (0..RECORDS).map(record).collect();
     let shelf = Scratch::new("crash-input")?;
     let file = shelf.path().join("input.ndjson");
@@ -114,28 +114,6 @@ fn parse(arguments: &[String]) -> Result<Options> {
     }
     ensure!(options.cycles > 0, "--cycles must be at least 1");
     Ok(options)
-}
-
-/// The executable, in the profile and with the features that `test` has built.
-pub(crate) fn build() -> Result<PathBuf> {
-    let messages = output(
-        cargo()
-            .args([
-                "build",
-                "--locked",
-                "--quiet",
-                "--workspace",
-                "--all-features",
-                "--bin",
-                "ate",
-            ])
-            .arg("--message-format=json-render-diagnostics"),
-    )?;
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
-        .context("cargo names no executable `ate`")
 }
 
 fn record(number: u64) -> String {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::crash::{SplitMix, build};
-use crate::process::answers;
+use crate::crash::SplitMix;
+use crate::process::{self, answers};
 use crate::scratch::Scratch;
 use crate::steps::Outcome;
 
@@ -33,7 +33,7 @@ pub(crate) fn command(arguments: &[String]) -> Result<Outcome> {
     if let Some(why) = names.missing() {
         return Ok(Outcome::Skipped(why));
     }
-    let program = build()?;
+    let program = process::program("ate")?;
     let namespaces = Namespaces::make(names)?;
     let mut scratch = Scratch::new("netns")?;
     println!("    seed {}, {} rounds", options.seed, options.rounds);

@@ -5,6 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 /// The root of the repository that this program was built in.
 pub(crate) fn root() -> PathBuf {
@@ -114,6 +115,21 @@ pub(crate) fn ended_at_most(mut child: Child, limit: Duration) -> Result<ExitSta
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A program of the workspace, in the profile and with the features that `test` has built.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    let messages = output(
+        cargo()
+            .args(["build", "--locked", "--quiet"])
+            .args(["--workspace", "--all-features", "--bin", name])
+            .arg("--message-format=json-render-diagnostics"),
+    )?;
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+        .with_context(|| format!("cargo names no executable `{name}`"))
 }
 
 fn line(command: &Command) -> String {
