@@ -3,10 +3,15 @@
 use aws_lc_rs::signature::{KeyPair, ML_DSA_65_SIGNING, PqdsaKeyPair};
 use zeroize::Zeroizing;
 
+use crate::kdf::Prf;
+
 /// Bytes of the public key as a handshake shows it: a `SubjectPublicKeyInfo` (RFC 9881, section 4).
 pub const NODE_KEY_BYTES: usize = SPKI_PREFIX.len() + 1952;
 /// Bytes of the private key: a `OneAsymmetricKey` with the seed alone (RFC 9881, section 6).
 const PKCS8_BYTES: usize = PKCS8_PREFIX.len() + 32;
+
+/// Salt of the extraction that turns the seed into further secrets.
+const SALT: &[u8] = b"ATE-node-key-v1";
 
 /// DER before the 1952 bytes of the key: SEQUENCE { SEQUENCE { id-ml-dsa-65 }, BIT STRING.
 const SPKI_PREFIX: [u8; 22] = [
@@ -57,6 +62,13 @@ impl NodeKey {
     pub fn expose_pkcs8(&self) -> &[u8] {
         &self.pkcs8[..]
     }
+
+    /// A secret that follows from the key and a label, for what a node must know again after a restart and nobody else may know, such as the tokens with which it disowns
+    /// connections of its former life. HKDF-SHA-256 (RFC 5869). Copies are the caller's to wipe.
+    #[must_use]
+    pub fn expand(&self, label: &[u8]) -> [u8; 32] {
+        Prf::extract(SALT, &self.pkcs8[PKCS8_PREFIX.len()..]).expand(label)
+    }
 }
 
 #[cfg(test)]
@@ -72,5 +84,14 @@ mod tests {
         assert_eq!(read.to_pkcs8v1().unwrap().as_ref(), key.expose_pkcs8());
         let public: PublicKeyX509Der<'_> = read.public_key().as_der().unwrap();
         assert_eq!(public.as_ref(), key.public_bytes());
+    }
+
+    #[test]
+    fn further_secrets_follow_from_the_key_and_the_label() {
+        let (key, other) = (NodeKey::from_seed(&[7; 32]), NodeKey::from_seed(&[8; 32]));
+        assert_eq!(key.expand(b"a"), NodeKey::from_seed(&[7; 32]).expand(b"a"));
+        assert_ne!(key.expand(b"a"), key.expand(b"b"));
+        assert_ne!(key.expand(b"a"), other.expand(b"a"));
+        assert_ne!(key.expand(b"a"), [7; 32]);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ate_chain::{ChainId, Pending};
 use ate_crypto::{Hash, KeyId};
+use tokio::time::Instant;
 
 use super::Inner;
 use super::session::Session;
@@ -145,25 +146,51 @@ impl Link {
 
     /// The connection, within a time. If the node cannot be reached, the error says why; if somebody answers who is not meant, or says no, it comes at once.
     pub(crate) async fn up_within(&self, limit: Duration) -> Result<Arc<Session>, NetError> {
+        self.another(None, Instant::now() + limit).await
+    }
+
+    /// The connection, unless it is the one that has just failed.
+    async fn another(
+        &self,
+        failed: Option<&Arc<Session>>,
+        until: Instant,
+    ) -> Result<Arc<Session>, NetError> {
         let final_state = |state: &State| match state {
+            State::Up(session) if failed.is_some_and(|failed| Arc::ptr_eq(failed, session)) => None,
             State::Up(session) => Some(Ok(session.clone())),
-            State::Down {
-                verdict: Some(verdict),
-                ..
-            } => Some(Err(verdict.error())),
-            State::Down { verdict: None, .. } => None,
+            State::Down { verdict, .. } => verdict.as_ref().map(|verdict| Err(verdict.error())),
         };
-        match tokio::time::timeout(limit, self.state.until(final_state)).await {
+        match tokio::time::timeout_at(until, self.state.until(final_state)).await {
             Ok(ended) => ended,
-            Err(_) => {
-                let why = match self.state() {
-                    LinkState::Down { why: Some(why) } => why,
-                    _ => format!("no answer within {} ms", limit.as_millis()),
-                };
-                Err(NetError::Transport(TransportError::Unreachable {
-                    to: format!("{}:{}", self.endpoint.host, self.endpoint.port),
-                    why,
-                }))
+            Err(_) => Err(self.unreachable()),
+        }
+    }
+
+    fn unreachable(&self) -> NetError {
+        let why = match self.state() {
+            LinkState::Down { why: Some(why) } => why,
+            _ => "no answer in time".to_owned(),
+        };
+        NetError::Transport(TransportError::Unreachable {
+            to: self.endpoint.to_string(),
+            why,
+        })
+    }
+
+    /// A request that may be asked twice, with one reply, within a time. That the connection breaks is no answer: it is asked again over the next one.
+    async fn ask_within(&self, request: &Request, limit: Duration) -> Result<Reply, NetError> {
+        let until = Instant::now() + limit;
+        let mut failed: Option<Arc<Session>> = None;
+        loop {
+            let session = self.another(failed.as_ref(), until).await?;
+            match tokio::time::timeout_at(until, session.ask(request)).await {
+                Err(_) => return Err(self.unreachable()),
+                Ok(Err(NetError::Transport(
+                    TransportError::Broken { .. }
+                    | TransportError::Closed
+                    | TransportError::ClosedByPeer { .. },
+                ))) => failed = Some(session),
+                Ok(answer) => return answer,
             }
         }
     }
@@ -184,8 +211,7 @@ impl Link {
         };
         let link = self.clone();
         self.run(async move {
-            let session = link.up_within(limit).await?;
-            match session.ask(&request).await? {
+            match link.ask_within(&request, limit).await? {
                 Reply::Found { chain, size, root } => Ok(Found {
                     chain: ChainId(Hash(chain)),
                     size,
@@ -214,9 +240,11 @@ impl Link {
     pub fn ping(self: &Arc<Self>, limit: Duration) -> Pending<Result<Duration, NetError>> {
         let link = self.clone();
         self.run(async move {
-            let session = link.up_within(limit).await?;
-            let begun = tokio::time::Instant::now();
-            match session.ask(&Request::Ping).await? {
+            let until = Instant::now() + limit;
+            let session = link.another(None, until).await?;
+            let begun = Instant::now();
+            let answer = tokio::time::timeout_at(until, session.ask(&Request::Ping)).await;
+            match answer.unwrap_or_else(|_| Err(link.unreachable()))? {
                 Reply::Pong => Ok(begun.elapsed()),
                 _ => Err(NetError::Protocol {
                     what: "a Ping is answered by a Pong",

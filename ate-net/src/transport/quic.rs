@@ -22,7 +22,9 @@ use crate::metrics::HandshakeEnd;
 use crate::node_id::NodeId;
 
 mod connection;
+mod farewell;
 mod limits;
+mod restart;
 mod tls;
 
 use connection::{Dialler, QuicConnection, closed};
@@ -211,9 +213,12 @@ impl QuicListener {
             .max_incoming(limits.half_open_max.saturating_add(64))
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_BYTES_MAX * 256);
-        let endpoint =
-            quinn::Endpoint::server(config, address).map_err(|error| unusable(&error))?;
-        let local = endpoint.local_addr().map_err(|error| unusable(&error))?;
+        let socket = std::net::UdpSocket::bind(address).map_err(|error| unusable(&error))?;
+        let local = socket.local_addr().map_err(|error| unusable(&error))?;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let endpoint = restart::endpoint(key, local.port());
+        let endpoint = quinn::Endpoint::new(endpoint, Some(config), socket, runtime)
+            .map_err(|error| unusable(&error))?;
         let queue = Arc::new(Queue::new(limits.connections_max));
         let door = Arc::new(Door {
             queue: Arc::clone(&queue),

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::farewell;
 use crate::gate::Place;
 use crate::transport::{Connection, ReceiveHalf, SendHalf, Stream, Task, TransportError, short};
 
@@ -100,6 +101,7 @@ impl Connection for QuicConnection {
     }
 
     fn close(&self, code: u32, why: &str) {
+        farewell::open(&self.inner);
         self.inner.close(code.into(), short(why).as_bytes());
     }
 

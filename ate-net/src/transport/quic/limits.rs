@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quinn::{TransportConfig, VarInt};
 
-use super::TransportError;
+use super::{TransportError, farewell};
 
 /// Limits of a node that dials or answers. The defaults suit a server with some thousand clients; what one connection can make the node hold is
 /// `stranger_window_bytes` before [`admit`](crate::Connection::admit) and `connection_window_bytes` after it.
@@ -90,6 +90,7 @@ impl QuicLimits {
         let mut config = TransportConfig::default();
         config
             .max_idle_timeout(Some(idle))
+            .congestion_controller_factory(Arc::new(farewell::Factory::default()))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .stream_receive_window(VarInt::from_u32(self.stream_window_bytes))
             .send_window(u64::from(self.connection_window_bytes))

@@ -181,3 +181,63 @@ async fn garbage_harms_nobody() {
     let (near, far) = pair(&listener, &dialler(&limits), &to).await;
     assert_eq!(near.binding(), far.binding());
 }
+
+/// Data that fills the congestion window must not hold the last packet back: a closed connection takes no acknowledgements that would open the window again.
+#[tokio::test]
+async fn a_close_is_heard_although_data_waits() {
+    let limits = QuicLimits::default();
+    let (listener, to) = listen(&limits);
+    let (near, far) = pair(&listener, &dialler(&limits), &to).await;
+    let mut stream = near.open().await.unwrap();
+    stream.send.write(Bytes::from_static(b"?")).await.unwrap();
+    let mut answer = far.accept().await.unwrap();
+    let bytes = Bytes::from(vec![7; 512 * 1024]);
+    answer.send.write(bytes).await.unwrap();
+    // The driver of the connection sends what the window takes.
+    tokio::task::yield_now().await;
+    far.close(3, "the end");
+    let ended = tokio::time::timeout(limits.idle / 2, near.closed()).await;
+    let ended = ended.expect("long before it is silent for too long");
+    assert!(
+        matches!(ended, TransportError::ClosedByPeer { code: 3, .. }),
+        "{ended:?}"
+    );
+}
+
+/// A node that was killed and started again disowns the connections of its former life.
+#[tokio::test]
+async fn a_restarted_node_ends_the_connections_that_it_forgot() {
+    let limits = QuicLimits {
+        idle: Duration::from_secs(120),
+        keep_alive: Duration::from_millis(200),
+        ..QuicLimits::default()
+    };
+    let first = tokio::runtime::Runtime::new().unwrap();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let serving = limits.clone();
+    first.spawn(async move {
+        let (listener, to) = listen(&serving);
+        tell.send(to).unwrap();
+        // Held until the runtime ends.
+        let _far = listener.accept().await;
+        std::future::pending::<()>().await;
+    });
+    let to = told.await.unwrap();
+    let transport = dialler(&limits);
+    let near = transport.connect(&to).await.unwrap();
+    // No task of it runs any more, so nothing is said.
+    let killed = move || first.shutdown_timeout(Duration::from_secs(10));
+    tokio::task::spawn_blocking(killed).await.unwrap();
+    let key = Identity::from_seed(&Seed::generate(&SeededRandom::new(1))).node_key();
+    let address = SocketAddr::from(([127, 0, 0, 1], to.port));
+    let again = QuicListener::bind(address, &key, &limits).expect("the port is free again");
+    let ended = tokio::time::timeout(limits.idle / 2, near.closed()).await;
+    let ended = ended.expect("long before it is silent for too long");
+    assert!(
+        matches!(&ended, TransportError::Broken { why } if why.contains("reset")),
+        "{ended:?}"
+    );
+    // The place is as good as before.
+    let (near, far) = pair(&again, &transport, &to).await;
+    assert_eq!(near.binding(), far.binding());
+}
