@@ -10,7 +10,7 @@ use ate::log::Image;
 use ate_net::Endpoint;
 
 use super::hosting::Hosting;
-use super::judge::verify;
+use super::judge::{judge_passed_over, verify};
 use super::liar::{Liar, LyingTransport, Signers};
 use super::lie::Lie;
 use super::machine::Machine;
@@ -187,7 +187,10 @@ async fn settle_honest(town: &mut Town) -> Outcome {
         let what = format!("{awaited} callers wait for ever");
         return Err(Broken::of("settles", what));
     }
-    Ok(())
+    let chains = town.hosting.chains().expect("the node runs");
+    let chain = town.ledger.lock().chains[0].chain;
+    let hosted = chains.local(chain).ok().flatten().expect("it settled");
+    judge_passed_over(&town.ledger.lock(), 0, &town.order_of(&hosted)?)
 }
 
 /// The disk of the node as it is at this moment, put into the place of what it has now.
