@@ -624,6 +624,49 @@ fn a_commit_that_has_seen_less_than_its_lane_had_is_told_so_and_lands_when_it_is
 }
 
 #[test]
+fn numbers_that_a_process_before_has_lost_are_passed_over_when_one_of_them_lands() {
+    let mut world = World::new();
+    drop(world.write("first", "hello"));
+    world.send();
+    let disk = LossyStorage::new();
+    over_a_disk(&mut world, &disk, 8);
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    world.own.committer().log().sync().expect("synced");
+    // Two are sent and lost with the power; one of them lands.
+    drop(world.write("second", "x"));
+    drop(world.write("third", "y"));
+    let numbers = |world: &World| {
+        let staged = world.own.staged().into_iter();
+        staged.map(|staged| staged.number).collect::<Vec<_>>()
+    };
+    let lost = numbers(&world);
+    let (_, batch) = world.own.unsent(0).swap_remove(0);
+    let mut bytes = Vec::new();
+    batch.encode(&mut bytes);
+    let batch = Batch::decode(world.own.chain(), &bytes).expect("decodes");
+    for answer in world.hosted.submit_signed(batch) {
+        answer.wait().expect("landed");
+    }
+    let image = disk.image_after_cut(Loss::Everything);
+    // Where the next process begins is left to chance: here, below the one before it.
+    let begun = (9..99).find_map(|seed| {
+        over_a_disk(&mut world, &LossyStorage::from_image(image.clone()), seed);
+        let fourth = world.write("fourth", "z");
+        (numbers(&world)[0] < lost[0]).then_some(fourth)
+    });
+    let fourth = begun.expect("chance goes both ways");
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    assert!(matches!(
+        fourth.wait(),
+        Err(SubmitError::Rejected(Reject::Spent { .. }))
+    ));
+    drop(world.write("fifth", "z"));
+    let next = numbers(&world);
+    assert!(next[0] > lost[1] + 1000, "{next:?} behind {lost:?}");
+}
+
+#[test]
 fn whoever_has_seen_all_there_is_and_is_told_of_another_history_tries_nothing_again() {
     let mut world = World::new();
     drop(world.write("first", "hello"));
