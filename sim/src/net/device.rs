@@ -11,7 +11,8 @@ use ate::chain::{
 use ate::crypto::{Hash, Identity, KeyId, sha256};
 use ate::log::Loss;
 use ate_net::{
-    Client, Endpoint, Evidence, Kept, Link, NodeId, Notebook, Remote, SimNetwork, Transport,
+    Client, Connection, Endpoint, Evidence, Kept, Link, NodeId, Notebook, Remote, SimNetwork, Task,
+    Transport, TransportError,
 };
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -113,8 +114,13 @@ impl Device {
     /// Boots, dials, and follows what it has joined.
     pub(super) fn start(&mut self, transport: Arc<dyn Transport>, to: &Endpoint) -> Outcome {
         self.machine.boot()?;
+        let transport = Dialling {
+            inner: transport,
+            device: self.index,
+            ledger: self.ledger.clone(),
+        };
         let client = Client::new(
-            transport,
+            Arc::new(transport),
             self.identity.clone(),
             self.machine.random(),
             self.notes.clone(),
@@ -391,6 +397,23 @@ impl Device {
         self.let_go();
         tokio::time::sleep(Duration::from_millis(1)).await;
         self.machine.switch_off()
+    }
+}
+
+/// Notes the connections that a device opens.
+struct Dialling {
+    inner: Arc<dyn Transport>,
+    device: usize,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+impl Transport for Dialling {
+    fn connect<'a>(
+        &'a self,
+        to: &'a Endpoint,
+    ) -> Task<'a, Result<Arc<dyn Connection>, TransportError>> {
+        self.ledger.lock().connect(self.device);
+        self.inner.connect(to)
     }
 }
 

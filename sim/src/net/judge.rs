@@ -119,7 +119,7 @@ impl Town {
         for (id, entry) in of_chain {
             judge_answer(id, entry, places.get(id).copied())?;
         }
-        judge_passed_over(&ledger, chain, order)
+        judge_passed_over(&ledger, chain, order, order.len())
     }
 
     /// What the notes hold after these commits.
@@ -178,12 +178,18 @@ impl Town {
 }
 
 /// What a lane has come past was refused when it came the first time, by an answer that nobody heard: when the commit that passed it landed, what it was to take the
-/// place of was not what stood there. So whoever asked again was told the truth, and a commit that nothing was in the way of is never passed over.
-pub(super) fn judge_passed_over(ledger: &Ledger, chain: usize, order: &[Hash]) -> Outcome {
+/// place of was not what stood there. So whoever asked again was told the truth, and a commit that nothing was in the way of is never passed over. The lane has come
+/// past it within the first `before` commits: behind them all answers were heard.
+pub(super) fn judge_passed_over(
+    ledger: &Ledger,
+    chain: usize,
+    order: &[Hash],
+    before: usize,
+) -> Outcome {
     let passed = |entry: &Entry| entry.chain == chain && entry.told == Some(Told::PassedOver);
     let mut open: Vec<_> = ledger.commits.iter().filter(|(_, it)| passed(it)).collect();
     let mut written: BTreeMap<&str, Hash> = BTreeMap::new();
-    for id in order {
+    for id in &order[..before] {
         let Some(landed) = ledger.commits.get(id) else {
             continue;
         };
@@ -204,7 +210,8 @@ pub(super) fn judge_passed_over(ledger: &Ledger, chain: usize, order: &[Hash]) -
     }
     match open.first() {
         Some((id, _)) => {
-            let what = format!("commit {id} was said to be passed over, and nothing has");
+            let what =
+                format!("commit {id} was said to be passed over, and nothing has passed it before");
             Err(Broken::of("refusals", what))
         }
         None => Ok(()),

@@ -60,6 +60,8 @@ pub(super) struct Entry {
     pub(super) change: Change,
     pub(super) base: Ref,
     seen: u64,
+    /// Connections that its device had opened by then.
+    connections: u64,
     /// Its device has lost its power since.
     is_before_a_loss: bool,
     pub(super) told: Option<Told>,
@@ -85,6 +87,8 @@ pub(super) struct Ledger {
     /// Lane numbers that were used.
     numbers: BTreeMap<(usize, usize, KeyId, u64), Hash>,
     order: u64,
+    /// Connections that were opened, by device.
+    connections: BTreeMap<usize, u64>,
     /// The first promise that an answer broke.
     pub(super) broken: Option<(&'static str, String)>,
     pub(super) landed: u64,
@@ -92,6 +96,15 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// A device dials.
+    pub(super) fn connect(&mut self, device: usize) {
+        *self.connections.entry(device).or_default() += 1;
+    }
+
+    fn connections_of(&self, device: usize) -> u64 {
+        self.connections.get(&device).copied().unwrap_or(0)
+    }
+
     /// A commit was staged.
     pub(super) fn stage(&mut self, staged: &StagedInfo, handed: Handed, is_awaited: bool) {
         let Handed {
@@ -118,6 +131,7 @@ impl Ledger {
             change,
             base,
             seen,
+            connections: self.connections_of(device),
             is_before_a_loss: false,
             told: None,
             is_durable: staged.is_durable,
@@ -143,6 +157,10 @@ impl Ledger {
     pub(super) fn answer(&mut self, id: &Hash, answer: &Result<Committed, SubmitError>) {
         let is_after_a_loss =
             self.is_passed_by_a_lost_one(id, answer) || self.is_behind_what_was_lost(id, answer);
+        let Some(entry) = self.commits.get(id) else {
+            return;
+        };
+        let is_asked_again = self.connections_of(entry.device) > entry.connections;
         let Some(entry) = self.commits.get_mut(id) else {
             return;
         };
@@ -156,7 +174,8 @@ impl Ledger {
                 let is_explained = is_after_a_loss
                     || matches!(reason, Reject::Conflict { .. } | Reject::NoRecord { .. });
                 match reason {
-                    Reject::Spent { .. } if !is_explained => Told::PassedOver,
+                    // Whoever asks on one connection alone hears the first answer.
+                    Reject::Spent { .. } if !is_explained && is_asked_again => Told::PassedOver,
                     _ => {
                         if !is_explained {
                             let what = format!("commit {id} of device {}: {reason}", entry.device);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ate::chain::{Contents, Depth, Position};
+use ate::chain::{Contents, Depth, Local, Position};
 use ate::crypto::Hash;
 use ate::log::Image;
 use ate_net::Endpoint;
@@ -115,12 +115,26 @@ async fn told(town: &mut Town, lie: Lie) -> Outcome {
     // What was swallowed is sent again with the next connection.
     town.network
         .break_between(&town.devices[victim].machine.name, super::town::NODE);
+    let unheard = hosted(town).position().0 as usize;
     tokio::time::sleep(CALM).await;
     judge(town, &before)?;
     if lie.is_found_out() && liar.told() > 0 {
         expect_accusation(town, victim)?;
     }
-    settle_honest(town).await
+    settle_honest(town).await?;
+    let order = town.order_of(&hosted(town))?;
+    judge_passed_over(&town.ledger.lock(), 0, &order, unheard)
+}
+
+/// The chain as the node has it.
+fn hosted(town: &Town) -> Arc<Local> {
+    let chain = town.ledger.lock().chains[0].chain;
+    let chains = town.hosting.chains().expect("the node runs");
+    chains
+        .local(chain)
+        .ok()
+        .flatten()
+        .expect("it has the chain")
 }
 
 /// The roots that a device has seen.
@@ -187,10 +201,7 @@ async fn settle_honest(town: &mut Town) -> Outcome {
         let what = format!("{awaited} callers wait for ever");
         return Err(Broken::of("settles", what));
     }
-    let chains = town.hosting.chains().expect("the node runs");
-    let chain = town.ledger.lock().chains[0].chain;
-    let hosted = chains.local(chain).ok().flatten().expect("it settled");
-    judge_passed_over(&town.ledger.lock(), 0, &town.order_of(&hosted)?)
+    Ok(())
 }
 
 /// The disk of the node as it is at this moment, put into the place of what it has now.
