@@ -36,6 +36,10 @@ const BROKEN_ONCE: &[(u64, &str)] = &[
         1996,
         "a device loses what it had received with its power, and goes on behind what its lane had seen",
     ),
+    (
+        4450,
+        "a device loses its power while it ends in order: no promise, but the harness took it for one",
+    ),
 ];
 
 #[test]

@@ -392,11 +392,14 @@ impl Device {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
-    /// Ends in order.
-    pub(super) async fn stop(&mut self) -> Outcome {
+    /// Ends in order; `false` if the power was faster, which is left to [`Device::crash`].
+    pub(super) async fn stop(&mut self) -> Outcome<bool> {
         self.let_go();
         tokio::time::sleep(Duration::from_millis(1)).await;
-        self.machine.switch_off()
+        if self.machine.has_fallen() {
+            return Ok(false);
+        }
+        self.machine.switch_off().map(|()| true)
     }
 }
 

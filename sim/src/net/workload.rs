@@ -251,9 +251,12 @@ async fn stop_device(town: &mut Town) -> Outcome {
         return Ok(());
     };
     if !town.devices[device].machine.has_fallen() {
-        town.devices[device].stop().await?;
+        let is_off = town.devices[device].stop().await?;
         let steps = 1 + town.random.below(5);
-        town.asleep.push((device, steps));
+        // Whoever has lost its power instead is seen to when that is looked at.
+        if is_off {
+            town.asleep.push((device, steps));
+        }
     }
     Ok(())
 }
