@@ -24,7 +24,7 @@ mod session;
 mod submit;
 
 pub use link::{Found, Link, LinkState};
-pub use remote::{Remote, RemoteStatus};
+pub use remote::{Remote, RemoteStatus, WeakRemote};
 
 /// Dials nodes for one identity. Cheap to clone.
 #[derive(Clone)]

@@ -4,12 +4,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ate_chain::{ChainId, Contents, Local, Pending, Position};
 use ate_net::{
     ChainAddress, Client, Endpoint, Link, LinkState, NetError, NodeAddress, NodeId, QuicLimits,
-    QuicTransport, RefusalCode, Remote, RemoteStatus, Transport, TransportError, blocking,
+    QuicTransport, RefusalCode, Remote, RemoteStatus, Transport, TransportError, WeakRemote,
+    blocking,
 };
 use ate_view::Chain;
 use parking_lot::Mutex;
@@ -60,9 +62,12 @@ impl Default for NetOptions {
 pub(crate) struct Net {
     client: Client,
     known: Arc<KnownNodes>,
+    /// Times that a node was found out.
+    accused: Arc<AtomicU64>,
     contents: Contents,
     answer_within: Duration,
-    remotes: Mutex<HashMap<ChainId, Remote>>,
+    /// Those of chains that were let go are gone with them, and with the last of a node the link to it.
+    remotes: Mutex<HashMap<ChainId, WeakRemote>>,
     handle: Handle,
     /// `None` if the runtime is the caller's.
     runtime: Option<Runtime>,
@@ -140,15 +145,20 @@ impl Net {
             Some(dir) => KnownNodes::in_dir(dir),
             None => KnownNodes::in_memory(),
         });
+        let accused = Arc::new(AtomicU64::new(0));
         let client = Client::new(
             transport,
             inner.identity.clone(),
             inner.random.clone(),
-            Arc::new(notebook::Pages(known.clone())),
+            Arc::new(notebook::Pages {
+                known: known.clone(),
+                accused: accused.clone(),
+            }),
         )?;
         Ok(Self {
             client,
             known,
+            accused,
             contents: options.contents,
             answer_within: options.answer_within,
             remotes: Mutex::default(),
@@ -165,6 +175,11 @@ impl Net {
             let ending = async move { client.close(GOODBYE_WITHIN).await };
             self.client.run(ending, || ()).wait();
         }
+    }
+
+    /// How a chain that is in memory stands to its node.
+    fn remote(&self, chain: &ChainId) -> Option<Remote> {
+        self.remotes.lock().get(chain)?.upgrade()
     }
 
     /// The runtime on which all of it runs.
@@ -403,14 +418,16 @@ impl StoreInner {
         let link = net.client.link(&full.node().endpoint(node));
         let _entered = net.handle.enter();
         let remote = link.follow(chain.local(), net.contents)?;
-        net.remotes.lock().insert(chain.id(), remote);
+        let mut remotes = net.remotes.lock();
+        remotes.retain(|_, remote| remote.upgrade().is_some());
+        remotes.insert(chain.id(), remote.downgrade());
         Ok(())
     }
 
     /// Waits until a replica has what its node said to have.
     async fn reaches(&self, net: &Net, chain: &Chain, size: u64) -> Result<(), Error> {
         const LOOK_EVERY: Duration = Duration::from_millis(100);
-        if let Some(remote) = net.remotes.lock().get(&chain.id()) {
+        if let Some(remote) = net.remote(&chain.id()) {
             remote.said(size);
         }
         loop {
@@ -418,7 +435,7 @@ impl StoreInner {
             if position.0 >= size {
                 return Ok(());
             }
-            let remote = net.remotes.lock().get(&chain.id()).cloned();
+            let remote = net.remote(&chain.id());
             if let Some(what) = remote.and_then(|remote| remote.status().diverged) {
                 return Err(Error::Net(NetError::Diverged(what)));
             }
@@ -431,7 +448,7 @@ impl StoreInner {
     /// How a chain stands to the node that it follows; `None` if it follows none.
     pub(crate) fn replica_status(&self, chain: &Chain) -> Option<ReplicaStatus> {
         let net = self.net.lock().clone()?;
-        let remote = net.remotes.lock().get(&chain.id()).cloned()?;
+        let remote = net.remote(&chain.id())?;
         Some(ReplicaStatus {
             node: remote.link().endpoint().clone(),
             link: remote.link().state(),

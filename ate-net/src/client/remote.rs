@@ -28,9 +28,21 @@ pub struct RemoteStatus {
     pub diverged: Option<String>,
 }
 
-/// A chain that follows a node. Held by the chain itself too: dropping this changes nothing.
+/// A chain that follows a node. Held by the chain itself too: dropping this changes nothing, and holding it keeps the link.
 #[derive(Clone)]
 pub struct Remote(pub(super) Arc<Shared>);
+
+/// A [`Remote`] that keeps neither the replica's tasks nor its link alive.
+#[derive(Clone)]
+pub struct WeakRemote(Weak<Shared>);
+
+impl WeakRemote {
+    /// `None` once the replica is gone.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Remote> {
+        self.0.upgrade().map(Remote)
+    }
+}
 
 pub(super) struct Shared {
     pub(super) link: Arc<Link>,
@@ -63,6 +75,12 @@ impl Remote {
         self.0.note(|status| {
             status.node_size = Some(status.node_size.unwrap_or(0).max(size));
         });
+    }
+
+    /// For whoever keeps a list of replicas.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakRemote {
+        WeakRemote(Arc::downgrade(&self.0))
     }
 
     /// The link that it uses.
