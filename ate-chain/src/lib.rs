@@ -115,6 +115,7 @@ mod table;
 mod tests;
 mod walk;
 mod watch;
+mod witness;
 
 pub use batch::{Batch, Claimed};
 pub use checkpoint::Checkpoint;
@@ -161,3 +162,4 @@ pub use sequencer::Sequencer;
 pub use settle::Answered;
 pub use state::LANES_MAX;
 pub use table::{KeyHasher, KeyMap, KeyState, Slot};
+pub use witness::WitnessError;

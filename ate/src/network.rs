@@ -11,7 +11,7 @@ use ate_chain::{ChainId, Contents, Local, Pending, Position};
 use ate_net::{
     ChainAddress, Client, Endpoint, Link, LinkState, NetError, NodeAddress, NodeId, QuicLimits,
     QuicTransport, RefusalCode, Remote, RemoteStatus, Transport, TransportError, WeakRemote,
-    blocking,
+    Witnesses, blocking,
 };
 use ate_view::Chain;
 use parking_lot::Mutex;
@@ -46,6 +46,32 @@ pub(crate) struct NetOptions {
     pub(crate) contents: Contents,
     /// For a node to answer when a chain is opened for the first time.
     pub(crate) answer_within: Duration,
+    pub(crate) witnesses: Vec<NodeAddress>,
+    pub(crate) witnesses_needed: usize,
+}
+
+impl NetOptions {
+    /// Whoever is trusted for what nobody else says must be named with its key: first use proves nothing here.
+    fn witnesses(&self) -> Result<Witnesses, Error> {
+        let endpoint = |address: &NodeAddress| match address.node() {
+            Some(node) => Ok(address.endpoint(node)),
+            None => Err(Error::Net(NetError::Transport(TransportError::Unusable {
+                why: format!(
+                    "a witness is named with its key, as the node prints it: ate://KEY@{}",
+                    address.host_port()
+                ),
+            }))),
+        };
+        Ok(Witnesses {
+            nodes: self
+                .witnesses
+                .iter()
+                .map(endpoint)
+                .collect::<Result<_, _>>()?,
+            needed: self.witnesses_needed,
+            within: self.answer_within,
+        })
+    }
 }
 
 impl Default for NetOptions {
@@ -54,6 +80,8 @@ impl Default for NetOptions {
             transport: None,
             contents: Contents::Eager,
             answer_within: ANSWER_WITHIN,
+            witnesses: Vec::new(),
+            witnesses_needed: 1,
         }
     }
 }
@@ -155,6 +183,7 @@ impl Net {
                 accused: accused.clone(),
             }),
         )?;
+        client.set_witnesses(options.witnesses()?);
         Ok(Self {
             client,
             known,

@@ -181,3 +181,35 @@ fn with_the_last_replica_of_a_node_goes_the_connection_to_it() {
     again.put("second", note("back")).wait().expect("landed");
     assert_eq!(connections(), 1);
 }
+
+/// Where the machine has IPv6: an address in brackets, and a client that reaches both kinds over its one socket.
+#[test]
+#[expect(clippy::print_stderr, reason = "what was not checked is told")]
+fn a_node_is_reached_over_ipv6_where_there_is_any() {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        eprintln!("NOT CHECKED: this machine has no IPv6");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let host = Store::open(dir.path().join("host")).wait().expect("opens");
+    let options = ServeOptions::on("[::1]:0".parse().expect("an address"));
+    let serving = host.serve(&options).expect("served");
+    let url = address(&serving, "notes");
+    assert!(url.contains("@[::1]:"), "{url}");
+    let writer = Store::open(dir.path().join("writer"))
+        .wait()
+        .expect("opens");
+    let notes = writer.create_chain(&url).wait().expect("planned");
+    notes.put("first", note("hello")).wait().expect("landed");
+    let status = writer.replica_status(&notes).expect("a replica");
+    assert_eq!(status.node.host, "::1");
+
+    let other = Store::open(dir.path().join("other")).wait().expect("opens");
+    let serving = serve(&other);
+    let notes = writer.create_chain(&address(&serving, "notes")).wait();
+    let notes = notes.expect("planned");
+    notes
+        .put("first", note("over IPv4"))
+        .wait()
+        .expect("landed");
+}

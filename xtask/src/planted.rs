@@ -307,6 +307,10 @@ const BUGS: &[Bug] = &[
             "a_greeting_from_another_connection_opens_nothing",
         )],
     },
+    Bug {
+        name: "believe-any-witness",
+        found_by: &[("witnesses", "a_witness_of_another_history_is_heard")],
+    },
 ];
 
 /// The compiler's stand-in: `Some` if cargo has started this program in the compiler's place.

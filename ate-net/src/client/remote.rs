@@ -2,12 +2,16 @@
 
 use std::sync::{Arc, Weak};
 
-use ate_chain::{ChainId, Contents, FetchError, Local, OpenError, Pending, Upstream, Wanted};
+use ate_chain::{
+    ChainId, Contents, FetchError, Local, OpenError, Pending, Position, Upstream, Wanted,
+    WitnessError,
+};
+use ate_crypto::Hash;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::link::Link;
-use super::{fetch, follow, submit};
+use super::{fetch, follow, submit, witness};
 use crate::node::blocking;
 use crate::promise::promise;
 use crate::transport::signal::Signal;
@@ -55,6 +59,7 @@ pub(super) struct Shared {
     stage: Notify,
     /// The node has news of the chain, or might have.
     pub(super) look: Notify,
+    pub(super) witnesses: witness::Links,
 }
 
 /// What the chain holds: with it the tasks end.
@@ -108,6 +113,7 @@ impl Link {
             send: Notify::new(),
             stage: Notify::new(),
             look: Notify::new(),
+            witnesses: witness::Links::default(),
         });
         let stopped = Arc::new(Signal::new(false));
         local.follow(Arc::new(Handle {
@@ -144,6 +150,24 @@ impl Upstream for Handle {
         let shared = self.shared.clone();
         self.shared.link.client.runtime.spawn(async move {
             promise.keep(fetch::fetch(&shared, &wanted).await);
+        });
+        pending
+    }
+
+    fn has_witnesses(&self) -> bool {
+        !self.shared.link.client.witnesses.lock().nodes.is_empty()
+    }
+
+    fn witness(&self, position: Position, root: Hash) -> Pending<Result<(), WitnessError>> {
+        let ended = || WitnessError::TooFew {
+            signed: 0,
+            needed: 1,
+            why: "the client has ended".to_owned(),
+        };
+        let (promise, pending) = promise(move || Err(ended()));
+        let shared = self.shared.clone();
+        self.shared.link.client.runtime.spawn(async move {
+            promise.keep(witness::witness(&shared, position, root).await);
         });
         pending
     }
