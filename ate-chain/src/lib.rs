@@ -88,6 +88,7 @@ mod ids;
 mod intern;
 mod keyring;
 mod layered;
+mod load;
 mod local;
 mod mark;
 mod names;
