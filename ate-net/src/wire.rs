@@ -316,7 +316,7 @@ impl WireReject {
                 current: *current,
             },
             Reject::UnknownSchema { key } => Self::UnknownSchema { key: key.0 },
-            Reject::Seen => Self::Seen,
+            Reject::Seen | Reject::Behind { .. } => Self::Seen,
             Reject::Spent { number, last } => Self::Spent {
                 number: *number,
                 last: *last,

@@ -330,13 +330,15 @@ pub(crate) fn as_compiler() -> Option<ExitCode> {
     })
 }
 
-pub(crate) fn command() -> Result<Outcome> {
+/// All bugs, or those that are named.
+pub(crate) fn command(names: &[String]) -> Result<Outcome> {
+    let bugs = chosen(names)?;
     let begun = Instant::now();
-    let tests = build()?;
+    let tests = build(&bugs)?;
     println!("    built in {:.1} s", begun.elapsed().as_secs_f64());
-    let without = check_without_bugs(&tests)?;
+    let without = check_without_bugs(&tests, &bugs)?;
     println!("    {without} tests pass without a bug");
-    let runs: Vec<Run> = BUGS
+    let runs: Vec<Run> = bugs
         .iter()
         .flat_map(|bug| {
             let by = |&(binary, test)| Run {
@@ -349,7 +351,7 @@ pub(crate) fn command() -> Result<Outcome> {
         .collect();
     let ended = run_all(&tests, &runs)?;
     let mut found = 0;
-    for bug in BUGS {
+    for bug in &bugs {
         let of_it = runs.iter().zip(&ended);
         let of_it = of_it.filter(|(run, _)| run.bug == Some(bug.name));
         let mut missed = Vec::new();
@@ -370,17 +372,17 @@ pub(crate) fn command() -> Result<Outcome> {
             println!("    {}: NOT FOUND by {}", bug.name, missed.join(", "));
         }
     }
-    println!("    {found} of {} found", BUGS.len());
-    if found < BUGS.len() {
-        bail!("{} planted bugs were not found", BUGS.len() - found);
+    println!("    {found} of {} found", bugs.len());
+    if found < bugs.len() {
+        bail!("{} planted bugs were not found", bugs.len() - found);
     }
     Ok(Outcome::Passed)
 }
 
 /// Every test that is to find a bug has to pass without one; how many they are.
-fn check_without_bugs(tests: &Programs) -> Result<usize> {
+fn check_without_bugs(tests: &Programs, bugs: &[&Bug]) -> Result<usize> {
     let mut checked: Vec<(&str, &str)> =
-        BUGS.iter().flat_map(|bug| bug.found_by).copied().collect();
+        bugs.iter().flat_map(|bug| bug.found_by).copied().collect();
     checked.sort_unstable();
     checked.dedup();
     let run = |(binary, test)| Run {
@@ -397,9 +399,23 @@ fn check_without_bugs(tests: &Programs) -> Result<usize> {
     Ok(runs.len())
 }
 
+/// The bugs of these names, or found by tests of these programs; all of them if nothing is named.
+fn chosen(names: &[String]) -> Result<Vec<&'static Bug>> {
+    let is_named = |bug: &Bug, name: &str| {
+        bug.name == name || bug.found_by.iter().any(|(binary, _)| *binary == name)
+    };
+    for name in names {
+        if !BUGS.iter().any(|bug| is_named(bug, name)) {
+            bail!("no planted bug has the name `{name}`, and no test program that finds one");
+        }
+    }
+    let is_chosen = |bug: &&Bug| names.is_empty() || names.iter().any(|name| is_named(bug, name));
+    Ok(BUGS.iter().filter(is_chosen).collect())
+}
+
 /// Builds the test programs with the bugs in them; program and the directory it runs in, by name.
-fn build() -> Result<Programs> {
-    let mut names: Vec<&str> = BUGS
+fn build(bugs: &[&Bug]) -> Result<Programs> {
+    let mut names: Vec<&str> = bugs
         .iter()
         .flat_map(|bug| bug.found_by)
         .map(|(binary, _)| *binary)
@@ -569,6 +585,18 @@ mod tests {
                 planted.extend(calls.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
             }
         }
+    }
+
+    #[test]
+    fn bugs_are_chosen_by_their_names_and_by_the_programs_that_find_them() {
+        let chosen = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            chosen(&names).map(|bugs| bugs.len())
+        };
+        assert_eq!(chosen(&[]).expect("all"), BUGS.len());
+        assert_eq!(chosen(&["reuse-salt"]).expect("a bug"), 1);
+        assert!(chosen(&["reuse-salt", "net_seeds"]).expect("a program") > 2);
+        assert!(chosen(&["no-such-bug"]).is_err());
     }
 
     #[test]

@@ -61,7 +61,9 @@ pub(super) fn refusal(error: &SubmitError) -> CommitRefusal {
                 CommitRefusal::Denied
             }
             Reject::StaleEpoch { .. } => CommitRefusal::StaleEpoch,
-            Reject::Seen | Reject::Spent { .. } | Reject::After { .. } => CommitRefusal::Lane,
+            Reject::Seen | Reject::Behind { .. } | Reject::Spent { .. } | Reject::After { .. } => {
+                CommitRefusal::Lane
+            }
             Reject::Invalid { .. } => CommitRefusal::Malformed,
             _ => CommitRefusal::Rule,
         },
