@@ -25,6 +25,10 @@ fn no_seed_of_a_network_breaks_a_promise() {
 /// Seeds that have broken a promise, with what they tell of.
 const BROKEN_ONCE: &[(u64, &str)] = &[
     (
+        1374,
+        "a process begins below the numbers that the one before it lost, and goes on from the one that lands",
+    ),
+    (
         1762,
         "a conflict is told as a spent number: the first answer was lost when the node ended, and a later number had landed",
     ),

@@ -177,7 +177,7 @@ const GATE: &[(&str, &[&str])] = &[
     ("crash", &["--cycles", "10"]),
     ("netns", &["--rounds", "6"]),
     ("sim", &["--seed", "1", "--seeds", "150"]),
-    ("sim", &["--net", "--seed", "1", "--seeds", "150"]),
+    ("sim", &["--net", "--seed", "1", "--seeds", "400"]),
     (
         "flood",
         &["--seconds", "3", "--rounds", "1", "--ratio-max", "inf"],
