@@ -4,6 +4,9 @@
 //! request that may change is an enum of its versions. A recursive type is decoded as deep as its bytes say: do not take one from callers that are not
 //! trusted.
 //!
+//! Services whose requests and answers are [`Json`](crate::Json) need no common types: [`Calls::call_json`], [`Calls::serve_json`], and `ate call` and `ate answer`
+//! in a shell.
+//!
 //! ```
 //! use ate::calls::{Call, Calls, MemoryHub, Request};
 //! use ate::prelude::*;
@@ -34,7 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ate_net::calls::{
-    Answers, CallOptions, Caller, CallerSettings, Fault, IncomingCall, Known, Service,
+    Answers, CallLimits, CallOptions, Caller, CallerSettings, Fault, IncomingCall, Known, Service,
     ServiceSettings, Serving, SessionId,
 };
 use ate_view::Chain;
@@ -47,10 +50,12 @@ pub use answering::Answering;
 pub(crate) use answering::Home;
 pub use ate_net::calls::{CallPath, MemoryHub, Retry, Stopped};
 pub use error::CallError;
+pub use json::{JsonAnswers, JsonCalling, JsonFeed, NextJson};
 pub use streaming::{AnswerItems, Feed, NextItem, StreamCalling, StreamingRequest};
 
 mod answering;
 mod error;
+mod json;
 mod streaming;
 
 /// How long a call may take unless it says otherwise.
@@ -75,6 +80,7 @@ pub struct Calls {
     caller: Caller,
     path: Arc<dyn CallPath>,
     chain: Chain,
+    handlers_max: usize,
 }
 
 impl Calls {
@@ -98,7 +104,16 @@ impl Calls {
             caller,
             path,
             chain: chain.clone(),
+            handlers_max: CallLimits::default().handlers_max,
         }
+    }
+
+    /// How many calls each service that is served from here on answers at one time; 256 unless said otherwise, at least one. Up to 4096 more wait, 64 MiB of
+    /// requests at most; others are told that there is no room.
+    #[must_use]
+    pub fn handlers_max(mut self, calls: usize) -> Self {
+        self.handlers_max = calls.max(1);
+        self
     }
 
     /// A call; `.await` it or `.wait()` for it.
@@ -173,7 +188,7 @@ impl Calls {
         service: &str,
         handler: impl ate_net::calls::Handler,
     ) -> Answering<'static, Result<Served, CallError<Infallible>>> {
-        let settings = ServiceSettings::new(
+        let mut settings = ServiceSettings::new(
             self.chain.identity().clone(),
             self.chain.id(),
             service,
@@ -181,11 +196,13 @@ impl Calls {
             Arc::new(SystemClock),
             Arc::new(SystemRandom),
         );
+        settings.limits.handlers_max = self.handlers_max;
         let served = Service::serve(self.path.clone(), settings, Arc::new(handler));
+        let home = self.home.clone();
         Answering::new(&self.home, async move {
             let serving = served.await;
             serving
-                .map(Served)
+                .map(|serving| Served { home, serving })
                 .map_err(|error| CallError::Unreachable { why: error.why })
         })
     }
@@ -199,13 +216,25 @@ fn known_to(chain: &Chain) -> Known {
 
 /// Keeps serving. Dropped, no more calls are taken; those that were taken are answered.
 #[must_use = "serving stops when this is dropped"]
-pub struct Served(Serving);
+pub struct Served {
+    home: Home,
+    serving: Serving,
+}
 
 impl Served {
     /// Sessions that callers have open.
     #[must_use]
     pub fn session_count(&self) -> usize {
-        self.0.session_count()
+        self.serving.session_count()
+    }
+
+    /// Takes no more calls, and is done when those that were taken are answered: for who then ends the process or the store. What ends calls that nobody
+    /// answers is their deadline.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, it is as if the guard were dropped.
+    pub fn finish(self) -> Answering<'static, ()> {
+        Answering::new(&self.home, self.serving.finish())
     }
 }
 
