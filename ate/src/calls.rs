@@ -55,6 +55,8 @@ pub use streaming::{AnswerItems, Feed, NextItem, StreamCalling, StreamingRequest
 
 mod answering;
 mod error;
+#[cfg(feature = "stream")]
+mod items;
 mod json;
 mod streaming;
 

@@ -32,6 +32,7 @@
 //! |---|---|---|
 //! | `derive` | `#[derive(Record)]`, `#[derive(Shape)]` | yes |
 //! | `net` | chains at addresses, serving, subscriptions and typed calls | no |
+//! | `stream` | `futures_core::Stream` for subscriptions and streamed answers | no |
 //! | `cli` | the executable `ate` | no |
 
 mod ambient;

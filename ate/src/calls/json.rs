@@ -133,6 +133,11 @@ pub struct JsonAnswers {
 }
 
 impl JsonAnswers {
+    #[cfg(feature = "stream")]
+    pub(super) const fn home(&self) -> &Home {
+        &self.home
+    }
+
     /// The next document, of at most 16 MiB; `None` when the service said that this was all.
     ///
     /// # Errors

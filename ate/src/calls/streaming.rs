@@ -83,7 +83,7 @@ impl<R: StreamingRequest> IntoFuture for StreamCalling<R> {
 
 /// The items of an answer as they arrive. Dropping it takes the call back.
 pub struct AnswerItems<R> {
-    home: Home,
+    pub(super) home: Home,
     stream: AnswerStream,
     of: Of<R>,
 }
