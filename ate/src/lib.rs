@@ -92,6 +92,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What most programs need.
 pub mod prelude {
+    #[cfg(feature = "net")]
+    pub use crate::calls::ChainCalls;
     pub use crate::{Chain, Change, Dao, Key, Position, Receipt, Store, Transaction, View, Who};
     pub use ate_view::{Record, Shape};
     pub use serde::{Deserialize, Serialize};

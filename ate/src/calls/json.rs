@@ -8,7 +8,7 @@ use ate_net::Task;
 use ate_net::calls::{
     AnswerStream, Answers, CallLimits, CallOptions, Caller, Fault, IncomingCall, Retry, Stopped,
 };
-use ate_view::Json;
+use ate_view::{Chain, Json};
 
 use super::answering::Home;
 use super::{Answering, CALL_DEADLINE, Call, CallError, Calls, Served, encode, own_fault};
@@ -36,6 +36,7 @@ impl Calls {
         JsonCalling {
             home: self.home.clone(),
             caller: self.caller.clone(),
+            chain: self.chain.clone(),
             service: service.to_owned(),
             body: encode(request),
             options: CallOptions::within(CALL_DEADLINE),
@@ -76,6 +77,8 @@ impl Calls {
 pub struct JsonCalling {
     home: Home,
     caller: Caller,
+    /// Held until the call is made.
+    chain: Chain,
     service: String,
     body: Result<bytes::Bytes, CallError<String>>,
     options: CallOptions,
@@ -112,6 +115,7 @@ impl IntoFuture for JsonCalling {
     fn into_future(self) -> Self::IntoFuture {
         let home = self.home.clone();
         Answering::new(&home, async move {
+            let _held = self.chain;
             let started = self.caller.stream(&self.service, self.body?, self.options);
             Ok(JsonAnswers {
                 home: self.home,
