@@ -1,9 +1,9 @@
 //! One identity's view of one chain: what it may read, indexed and cached for it alone.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use ate_chain::{
     Author, Clock, CollectionTag, ConfirmedCommit, Local, Observer, Opened, Position,
@@ -47,7 +47,11 @@ pub(crate) struct Shared {
     pub(crate) resolving: Resolving,
     /// Durable consumers that run.
     pub(crate) consumers: Mutex<Vec<Weak<Consumer>>>,
+    /// What the layer above keeps beside the chain.
+    pub(crate) companion: OnceLock<Companion>,
 }
+
+pub(crate) type Companion = Arc<dyn Any + Send + Sync>;
 
 /// One identity's view.
 pub(crate) struct Session {
@@ -107,6 +111,7 @@ impl Shared {
             orphans: Mutex::default(),
             resolving: Resolving::default(),
             consumers: Mutex::default(),
+            companion: OnceLock::new(),
         });
         shared
             .local

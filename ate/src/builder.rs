@@ -308,6 +308,8 @@ impl StoreBuilder {
             net: Mutex::new(None),
             #[cfg(feature = "net")]
             board: ate_net::CallBoard::new(),
+            #[cfg(feature = "net")]
+            this: std::sync::OnceLock::new(),
             closed: Mutex::new(false),
         };
         inner.restore_directory();

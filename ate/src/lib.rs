@@ -32,6 +32,7 @@
 //! |---|---|---|
 //! | `derive` | `#[derive(Record)]`, `#[derive(Shape)]` | yes |
 //! | `net` | chains at addresses, serving, subscriptions and typed calls | no |
+//! | `stream` | `futures_core::Stream` for subscriptions and streamed answers | no |
 //! | `cli` | the executable `ate` | no |
 
 mod ambient;
@@ -91,6 +92,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What most programs need.
 pub mod prelude {
+    #[cfg(feature = "net")]
+    pub use crate::calls::ChainCalls;
     pub use crate::{Chain, Change, Dao, Key, Position, Receipt, Store, Transaction, View, Who};
     pub use ate_view::{Record, Shape};
     pub use serde::{Deserialize, Serialize};

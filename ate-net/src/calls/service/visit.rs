@@ -35,7 +35,9 @@ pub(super) struct Visit {
 }
 
 /// Takes the opening of a path, then its requests, until it ends.
-pub(super) async fn attend(server: Arc<Server>, duplex: Duplex, _room: OwnedSemaphorePermit) {
+///
+/// The room is given back when all that was said is written.
+pub(super) async fn attend(server: Arc<Server>, duplex: Duplex, room: OwnedSemaphorePermit) {
     let Duplex {
         mut send,
         mut receive,
@@ -62,7 +64,7 @@ pub(super) async fn attend(server: Arc<Server>, duplex: Duplex, _room: OwnedSema
     server.tell(accepted.evicted);
     let (out, queue) = mpsc::channel(QUEUE_MAX);
     let (leave, cut) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    tokio::spawn(write(send, queue, cut.clone()));
+    tokio::spawn(write(send, queue, cut.clone(), room));
     let session = accepted.session;
     let exit = Exit {
         out: out.clone(),
@@ -176,7 +178,12 @@ impl Waiting {
     }
 }
 
-async fn write(mut sink: Box<dyn FrameSink>, mut queue: mpsc::Receiver<Bytes>, cut: Arc<Notify>) {
+async fn write(
+    mut sink: Box<dyn FrameSink>,
+    mut queue: mpsc::Receiver<Bytes>,
+    cut: Arc<Notify>,
+    _room: OwnedSemaphorePermit,
+) {
     while let Some(frame) = queue.recv().await {
         if !matches!(timeout(READER_WAIT, sink.send(frame)).await, Ok(Ok(()))) {
             cut.notify_one();
