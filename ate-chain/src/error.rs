@@ -139,6 +139,13 @@ pub enum Reject {
     /// The commit binds itself to another history, or to one that goes back.
     #[error("the commit has seen another history of this chain")]
     Seen,
+    /// The commit has seen less of this chain than its lane had before: its store lost what it had received, with its power. A commit that is placed anew has seen
+    /// more. Said by a replica that has caught up, never by the rules, which say [`Reject::Seen`].
+    #[error("the commit has seen {seen} commits of this chain, its lane had seen more before")]
+    Behind {
+        /// Commits that it has seen.
+        seen: u64,
+    },
     /// This lane number was used, or passed over.
     #[error("lane number {number} is spent, the last is {last}")]
     Spent {

@@ -579,7 +579,8 @@ impl Local {
         done
     }
 
-    /// The last number of the own lane of an author that is used, or passed over.
+    /// The last number of the own lane of an author that is used, or passed over: by a process that begins, and whenever the lane shows a number that it has not used
+    /// itself. One before it has then, which may have used, sent and lost more of them behind that.
     fn last_number(&self, replica: &Replica, state: &State, author: &KeyId) -> u64 {
         let lane = self.own_lane(author).id;
         let known = state
@@ -587,9 +588,11 @@ impl Local {
             .get(&(*author, lane))
             .map_or(0, |lane| lane.last);
         let mut outbox = replica.outbox.lock();
-        let last = known.max(outbox.last.get(author).copied().unwrap_or(0));
-        let is_new = outbox.begun.insert(*author);
-        let last = match is_new && self.birth.is_none() {
+        let own = outbox.last.get(author).copied().unwrap_or(0);
+        let last = known.max(own);
+        let is_new = outbox.begun.insert(*author) && self.birth.is_none();
+        let is_behind_others = known > own && own > 0;
+        let last = match is_new || is_behind_others {
             true => last + NUMBERS_PASSED_OVER + self.random_below(NUMBERS_PASSED_OVER),
             false => last,
         };

@@ -65,6 +65,7 @@ impl Refusal {
                     | Reject::NoRecord { .. }
                     | Reject::StaleEpoch { .. }
                     | Reject::UnknownSchema { .. }
+                    | Reject::Behind { .. }
                     | Reject::Spent { .. }
                     | Reject::After { .. }
             ),
@@ -419,7 +420,17 @@ fn fate_in(
         Fate::Settled | Fate::Open => None,
         Fate::Landed(seq) => (state.confirmed() > *seq).then(landed).flatten(),
         Fate::Refused(reason, at) => {
-            (state.confirmed() >= *at).then(|| Err(SubmitError::Rejected(reason.clone())))
+            let told = || told_of(reason, head.seen.size, state.confirmed());
+            (state.confirmed() >= *at).then(|| Err(SubmitError::Rejected(told())))
         }
+    }
+}
+
+/// What a caller is told of a refusal. A replica takes in nothing of another history, so a commit that "has seen another history", while the replica has come further,
+/// went behind its lane: placed anew it has seen more. That it has is demanded, so that nobody who says it again and again makes a store write for ever.
+fn told_of(reason: &Reject, seen: u64, confirmed: u64) -> Reject {
+    match reason {
+        Reject::Seen if seen < confirmed => Reject::Behind { seen },
+        reason => reason.clone(),
     }
 }

@@ -10,7 +10,7 @@ use ate_chain::*;
 use ate_crypto::{Identity, sha256};
 use ate_log::{FileLog, LogOptions, Loss, LossyStorage, MemLog};
 
-use replica::{Node, catch_up, committer, committer_over, identity, send};
+use replica::{Node, catch_up, committer, committer_over, deliver, identity, send};
 
 /// A node with a chain, and a replica of it.
 struct World {
@@ -594,4 +594,127 @@ fn the_number_of_a_refused_commit_stays_used() {
     assert!(refused.wait().is_err());
     drop(world.write("third", "y"));
     assert_eq!(world.own.staged()[0].number, number + 1);
+}
+
+/// The replica of a world over a disk that may lose what was not synced.
+fn over_a_disk(world: &mut World, disk: &LossyStorage, seed: u64) {
+    let log = FileLog::open(Arc::new(disk.clone()), LogOptions::new([7; 16])).expect("opens");
+    let committer = committer_over(&Arc::new(log), 8, seed);
+    let local = Local::at(&committer, world.own.chain(), None);
+    match local.load() {
+        Ok(()) | Err(OpenError::NotFound { .. }) => {}
+        Err(error) => panic!("{error}"),
+    }
+    local.follow(world.node.clone()).expect("follows");
+    (world.own, world.sent) = (local, 0);
+}
+
+#[test]
+fn a_commit_that_has_seen_less_than_its_lane_had_is_told_so_and_lands_when_it_is_placed_anew() {
+    let mut world = World::new();
+    drop(world.write("first", "hello"));
+    world.send();
+    let disk = LossyStorage::new();
+    over_a_disk(&mut world, &disk, 8);
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    world.own.committer().log().sync().expect("synced");
+    // Sent before they are durable here, and told to have landed.
+    for name in ["second", "third"] {
+        drop(world.write(name, "x"));
+        for (id, answer) in deliver(&world.hosted, &world.own, &mut world.sent) {
+            world.own.answered(&id, answer);
+        }
+        catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    }
+    // The power goes, and with it what came last.
+    let image = disk.image_after_cut(Loss::Everything);
+    over_a_disk(&mut world, &LossyStorage::from_image(image), 9);
+    assert!(world.own.position() < Position(4));
+    let mut draft = world.draft("fourth", "y");
+    let sealed = draft.seal_again(0).expect("sealed");
+    let behind = world.own.submit_staged(sealed, None);
+    let id = behind.placed.id().expect("placed");
+    let answers = world.send();
+    let reason = Reject::Seen;
+    let at = Position(4);
+    assert_eq!(answers, [Answered::Refused { reason, at }]);
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    let told = behind.outcome.wait();
+    assert!(
+        matches!(told, Err(SubmitError::Rejected(Reject::Behind { seen })) if seen < 4),
+        "{told:?}"
+    );
+    let kept = world.own.refused();
+    assert!(
+        kept.len() == 1 && kept[0].id() == id && kept[0].may_retry(),
+        "{kept:?}"
+    );
+
+    let sealed = draft.seal_again(0).expect("sealed");
+    let anew = world.own.submit_staged(sealed, Some(id));
+    let by = anew.placed.id().expect("placed");
+    assert_eq!(world.own.outcome(&id), CommitOutcome::Replaced { by });
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    assert_eq!(anew.outcome.wait().expect("landed").seq, 4);
+}
+
+#[test]
+fn numbers_that_a_process_before_has_lost_are_passed_over_when_one_of_them_lands() {
+    let mut world = World::new();
+    drop(world.write("first", "hello"));
+    world.send();
+    let disk = LossyStorage::new();
+    over_a_disk(&mut world, &disk, 8);
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    world.own.committer().log().sync().expect("synced");
+    // Two are sent and lost with the power; one of them lands.
+    drop(world.write("second", "x"));
+    drop(world.write("third", "y"));
+    let numbers = |world: &World| {
+        let staged = world.own.staged().into_iter();
+        staged.map(|staged| staged.number).collect::<Vec<_>>()
+    };
+    let lost = numbers(&world);
+    let (_, batch) = world.own.unsent(0).swap_remove(0);
+    let mut bytes = Vec::new();
+    batch.encode(&mut bytes);
+    let batch = Batch::decode(world.own.chain(), &bytes).expect("decodes");
+    for answer in world.hosted.submit_signed(batch) {
+        answer.wait().expect("landed");
+    }
+    let image = disk.image_after_cut(Loss::Everything);
+    // Where the next process begins is left to chance: here, below the one before it.
+    let begun = (9..99).find_map(|seed| {
+        over_a_disk(&mut world, &LossyStorage::from_image(image.clone()), seed);
+        let fourth = world.write("fourth", "z");
+        (numbers(&world)[0] < lost[0]).then_some(fourth)
+    });
+    let fourth = begun.expect("chance goes both ways");
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    assert!(matches!(
+        fourth.wait(),
+        Err(SubmitError::Rejected(Reject::Spent { .. }))
+    ));
+    drop(world.write("fifth", "z"));
+    let next = numbers(&world);
+    assert!(next[0] > lost[1] + 1000, "{next:?} behind {lost:?}");
+}
+
+#[test]
+fn whoever_has_seen_all_there_is_and_is_told_of_another_history_tries_nothing_again() {
+    let mut world = World::new();
+    drop(world.write("first", "hello"));
+    world.send();
+    catch_up(&world.hosted, &world.own, Contents::Eager).expect("verifies");
+    let tracked = world.track("second", "x");
+    let id = tracked.placed.id().expect("placed");
+    let (reason, at) = (Reject::Seen, world.own.position());
+    world.own.answered(&id, Answered::Refused { reason, at });
+    assert!(matches!(
+        tracked.outcome.wait(),
+        Err(SubmitError::Rejected(Reject::Seen))
+    ));
+    assert!(!world.own.refused()[0].may_retry());
 }

@@ -697,8 +697,8 @@ impl State {
                 self.draft.refresh_keys();
                 Ok(true)
             }
-            // Another commit of this lane has that number, from before this process: that one is dead, so its events may be sent under another.
-            Reject::Spent { .. } => Ok(true),
+            // The lane has come past that number, or has seen more than the commit had: that one is dead, so its events may be sent under another.
+            Reject::Spent { .. } | Reject::Behind { .. } => Ok(true),
             // A write without a read follows whatever stands there now.
             Reject::Conflict { key, .. } => self.stage_again(key),
             _ => Ok(false),

@@ -608,6 +608,61 @@ fn a_spent_number_is_replaced_with_and_without_somebody_who_waits() {
 }
 
 #[test]
+fn what_was_written_behind_the_own_lane_after_a_loss_of_power_is_written_again() {
+    let (world, mut one, mut two) = World::with_two();
+    one.save();
+    two.chain
+        .put("theirs", count(1))
+        .stage()
+        .wait()
+        .expect("staged");
+    world.sync(&mut two);
+    world.catch_up(&mut one);
+    // Sent by somebody who has seen that, and lost here with the power, as what was seen is.
+    let lost = one.chain.put("lost", count(2)).into_future_once();
+    deliver(&world.hosted, one.chain.local(), &mut one.sent);
+    drop(lost);
+    world.restart(&mut one);
+    assert!(!one.chain.contains::<Count>("theirs"));
+    let left = one
+        .chain
+        .put("left", count(3))
+        .stage()
+        .wait()
+        .expect("staged");
+    let waiting = one.chain.put("waits", count(4)).into_future_once();
+    let answers = world.send(&mut one);
+    let is_behind = |answer: &Answered| {
+        matches!(
+            answer,
+            Answered::Refused {
+                reason: Reject::Seen,
+                ..
+            }
+        )
+    };
+    assert!(
+        answers.len() == 2 && answers.iter().all(is_behind),
+        "{answers:?}"
+    );
+    world.catch_up(&mut one);
+    let waiting = std::thread::spawn(move || waiting.wait());
+    while one.chain.staged().len() < 2 && !waiting.is_finished() {
+        std::thread::yield_now();
+    }
+    world.sync(&mut one);
+    waiting.join().expect("ran").expect("ordered");
+    assert!(matches!(
+        one.chain.outcome(&left),
+        CommitOutcome::Replaced { .. }
+    ));
+    for name in ["theirs", "lost", "left", "waits"] {
+        assert!(one.chain.contains::<Count>(name), "{name}");
+    }
+    assert!(one.chain.refused().is_empty());
+}
+
+#[test]
 fn what_was_staged_under_an_old_key_is_sealed_anew_by_the_next_process() {
     let (world, mut one, mut two) = World::with_two();
     one.add("hits", 1);

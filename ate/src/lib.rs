@@ -64,9 +64,9 @@ pub use ate_view as view;
 pub use ate_chain::{ChainId, Depth, Pending, Position, Proved, RecordKey, Version};
 pub use ate_crypto::{Hash, Identity, KeyId, Seed, Who};
 pub use ate_view::{
-    AnyRecord, Chain, Change, CommitError, ConsumerInfo, Dao, Document, Expect, Json, Key,
-    NamedEntry, ReadError, Receipt, Record, Shape, SubscribeError, Subscription, Transaction, View,
-    Write,
+    AnyRecord, Chain, Change, CommitError, ConsumerInfo, Dao, Document, Durability, Expect, Json,
+    Key, NamedEntry, ReadError, Receipt, Record, Shape, SubscribeError, Subscription, Transaction,
+    View, Write,
 };
 pub use backup::{
     Backup, RepairedStore, RestoreStep, RestoredStore, Standing, backup, repair, restore,

@@ -22,6 +22,25 @@ fn no_seed_of_a_network_breaks_a_promise() {
     );
 }
 
+/// Seeds that have broken a promise, with what they tell of.
+const BROKEN_ONCE: &[(u64, &str)] = &[
+    (
+        1762,
+        "a conflict is told as a spent number: the first answer was lost when the node ended, and a later number had landed",
+    ),
+    (
+        1996,
+        "a device loses what it had received with its power, and goes on behind what its lane had seen",
+    ),
+];
+
+#[test]
+fn seeds_that_broke_a_promise_once_keep_it() {
+    for (seed, what) in BROKEN_ONCE {
+        run_net(*seed).unwrap_or_else(|failure| panic!("{what}: {failure}"));
+    }
+}
+
 #[test]
 fn a_network_seed_repeats_to_the_byte() {
     for seed in [5, 6, 7, 8, 11] {

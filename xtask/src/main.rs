@@ -135,9 +135,9 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "planted",
-        arguments: "",
-        help: "switch on each planted bug in turn and demand that the tests find it",
-        run: Run::Plain(planted::command),
+        arguments: "[NAMES...]",
+        help: "switch on each planted bug in turn, or those named by themselves or by the test that finds them, and demand that the tests find it",
+        run: Run::With(planted::command),
     },
     Command {
         name: "vectors",

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -28,6 +29,16 @@ const LIMIT: Duration = Duration::from_secs(300);
 struct Bug {
     name: &'static str,
     found_by: &'static [(&'static str, &'static str)],
+}
+
+/// Test programs and the directories they run in, by name.
+type Programs = BTreeMap<String, (PathBuf, PathBuf)>;
+
+/// One test, with one bug or none.
+struct Run {
+    binary: &'static str,
+    test: &'static str,
+    bug: Option<&'static str>,
 }
 
 /// Every planted bug. To add one: a line here, and `#[cfg(ate_planted)]` with its name in the code.
@@ -296,6 +307,10 @@ const BUGS: &[Bug] = &[
             "a_greeting_from_another_connection_opens_nothing",
         )],
     },
+    Bug {
+        name: "believe-any-witness",
+        found_by: &[("witnesses", "a_witness_of_another_history_is_heard")],
+    },
 ];
 
 /// The compiler's stand-in: `Some` if cargo has started this program in the compiler's place.
@@ -315,26 +330,39 @@ pub(crate) fn as_compiler() -> Option<ExitCode> {
     })
 }
 
-pub(crate) fn command() -> Result<Outcome> {
+/// All bugs, or those that are named.
+pub(crate) fn command(names: &[String]) -> Result<Outcome> {
+    let bugs = chosen(names)?;
     let begun = Instant::now();
-    let tests = build()?;
+    let tests = build(&bugs)?;
     println!("    built in {:.1} s", begun.elapsed().as_secs_f64());
-    let scratch = Scratch::new("planted")?;
-    let mut checked: Vec<(&str, &str)> =
-        BUGS.iter().flat_map(|bug| bug.found_by).copied().collect();
-    checked.sort_unstable();
-    checked.dedup();
-    for (binary, test) in checked {
-        if let Ending::Failed(text) = run(&tests, binary, test, None, &scratch)? {
-            bail!("{binary} {test} fails without any bug:\n{text}");
-        }
-    }
+    let without = check_without_bugs(&tests, &bugs)?;
+    println!("    {without} tests pass without a bug");
+    let runs: Vec<Run> = bugs
+        .iter()
+        .flat_map(|bug| {
+            let by = |&(binary, test)| Run {
+                binary,
+                test,
+                bug: Some(bug.name),
+            };
+            bug.found_by.iter().map(by)
+        })
+        .collect();
+    let ended = run_all(&tests, &runs)?;
     let mut found = 0;
-    for bug in BUGS {
+    for bug in &bugs {
+        let of_it = runs.iter().zip(&ended);
+        let of_it = of_it.filter(|(run, _)| run.bug == Some(bug.name));
         let mut missed = Vec::new();
-        for (binary, test) in bug.found_by {
-            match run(&tests, binary, test, Some(bug.name), &scratch)? {
-                Ending::Failed(_) => println!("    {}: found by {binary} {test}", bug.name),
+        for (Run { binary, test, .. }, (ending, seconds)) in of_it {
+            match ending {
+                Ending::Failed(_) => {
+                    println!(
+                        "    {}: found by {binary} {test} ({seconds:.1} s)",
+                        bug.name
+                    );
+                }
                 Ending::Passed => missed.push(format!("{binary} {test}")),
             }
         }
@@ -344,16 +372,50 @@ pub(crate) fn command() -> Result<Outcome> {
             println!("    {}: NOT FOUND by {}", bug.name, missed.join(", "));
         }
     }
-    println!("    {found} of {} found", BUGS.len());
-    if found < BUGS.len() {
-        bail!("{} planted bugs were not found", BUGS.len() - found);
+    println!("    {found} of {} found", bugs.len());
+    if found < bugs.len() {
+        bail!("{} planted bugs were not found", bugs.len() - found);
     }
     Ok(Outcome::Passed)
 }
 
+/// Every test that is to find a bug has to pass without one; how many they are.
+fn check_without_bugs(tests: &Programs, bugs: &[&Bug]) -> Result<usize> {
+    let mut checked: Vec<(&str, &str)> =
+        bugs.iter().flat_map(|bug| bug.found_by).copied().collect();
+    checked.sort_unstable();
+    checked.dedup();
+    let run = |(binary, test)| Run {
+        binary,
+        test,
+        bug: None,
+    };
+    let runs: Vec<Run> = checked.into_iter().map(run).collect();
+    for (Run { binary, test, .. }, (ending, _)) in runs.iter().zip(run_all(tests, &runs)?) {
+        if let Ending::Failed(text) = ending {
+            bail!("{binary} {test} fails without any bug:\n{text}");
+        }
+    }
+    Ok(runs.len())
+}
+
+/// The bugs of these names, or found by tests of these programs; all of them if nothing is named.
+fn chosen(names: &[String]) -> Result<Vec<&'static Bug>> {
+    let is_named = |bug: &Bug, name: &str| {
+        bug.name == name || bug.found_by.iter().any(|(binary, _)| *binary == name)
+    };
+    for name in names {
+        if !BUGS.iter().any(|bug| is_named(bug, name)) {
+            bail!("no planted bug has the name `{name}`, and no test program that finds one");
+        }
+    }
+    let is_chosen = |bug: &&Bug| names.is_empty() || names.iter().any(|name| is_named(bug, name));
+    Ok(BUGS.iter().filter(is_chosen).collect())
+}
+
 /// Builds the test programs with the bugs in them; program and the directory it runs in, by name.
-fn build() -> Result<BTreeMap<String, (PathBuf, PathBuf)>> {
-    let mut names: Vec<&str> = BUGS
+fn build(bugs: &[&Bug]) -> Result<Programs> {
+    let mut names: Vec<&str> = bugs
         .iter()
         .flat_map(|bug| bug.found_by)
         .map(|(binary, _)| *binary)
@@ -385,7 +447,7 @@ fn build() -> Result<BTreeMap<String, (PathBuf, PathBuf)>> {
     Ok(tests)
 }
 
-fn executables(messages: &str) -> Result<BTreeMap<String, (PathBuf, PathBuf)>> {
+fn executables(messages: &str) -> Result<Programs> {
     let mut found = BTreeMap::new();
     for line in messages.lines() {
         let message: Value =
@@ -418,17 +480,43 @@ enum Ending {
     Failed(String),
 }
 
+/// Runs each once, as many at a time as there are processors; how they ended, in their order, with the seconds that they took.
+fn run_all(tests: &Programs, runs: &[Run]) -> Result<Vec<(Ending, f64)>> {
+    let scratch = Scratch::new("planted")?;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut ended = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(run) = runs.get(number) else {
+                return ended;
+            };
+            let begun = Instant::now();
+            let output = scratch.path().join(number.to_string());
+            let ending = run_one(tests, run, &output);
+            ended.push((number, ending, begun.elapsed().as_secs_f64()));
+        }
+    };
+    let mut ended: Vec<_> = std::thread::scope(|scope| {
+        let working: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let joined = working.into_iter().map(|worker| worker.join());
+        joined
+            .flat_map(|ended| ended.expect("a worker does not panic"))
+            .collect()
+    });
+    ended.sort_unstable_by_key(|(number, ..)| *number);
+    let ended = ended.into_iter();
+    ended
+        .map(|(_, ending, seconds)| Ok((ending?, seconds)))
+        .collect()
+}
+
 /// Runs one test alone. Only a test that itself failed counts as failed: one that does not exist, or a program that dies, is an error.
-fn run(
-    tests: &BTreeMap<String, (PathBuf, PathBuf)>,
-    binary: &str,
-    test: &str,
-    bug: Option<&str>,
-    scratch: &Scratch,
-) -> Result<Ending> {
+fn run_one(tests: &Programs, run: &Run, output: &Path) -> Result<Ending> {
+    let Run { binary, test, bug } = *run;
     let (program, package) = &tests[binary];
-    let path = scratch.path().join("output");
-    let file = File::create(&path)?;
+    let file = File::create(output)?;
     let mut command = Command::new(program);
     command
         .args(["--exact", test, "--test-threads=1"])
@@ -445,7 +533,7 @@ fn run(
     let context = || format!("{binary} {test} with {}", bug.unwrap_or("no bug"));
     let status =
         ended_at_most(command.spawn().with_context(context)?, LIMIT).with_context(context)?;
-    let text = std::fs::read_to_string(&path)?;
+    let text = std::fs::read_to_string(output)?;
     if status.success() && text.contains("test result: ok. 1 passed") {
         Ok(Ending::Passed)
     } else if status.code() == Some(101) && text.contains(&format!("test {test} ... FAILED")) {
@@ -497,6 +585,18 @@ mod tests {
                 planted.extend(calls.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
             }
         }
+    }
+
+    #[test]
+    fn bugs_are_chosen_by_their_names_and_by_the_programs_that_find_them() {
+        let chosen = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            chosen(&names).map(|bugs| bugs.len())
+        };
+        assert_eq!(chosen(&[]).expect("all"), BUGS.len());
+        assert_eq!(chosen(&["reuse-salt"]).expect("a bug"), 1);
+        assert!(chosen(&["reuse-salt", "net_seeds"]).expect("a program") > 2);
+        assert!(chosen(&["no-such-bug"]).is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(super) fn kind_of(request: &Request) -> RequestKind {
         Request::Submit { .. } => RequestKind::Submit,
         Request::Fetch { .. } => RequestKind::Fetch,
         Request::Standing { .. } => RequestKind::Standing,
+        Request::Witness { .. } => RequestKind::Witness,
         Request::Ping => RequestKind::Ping,
         Request::Call { .. } | Request::Announcements { .. } => RequestKind::Call,
         Request::Serve { .. } => RequestKind::Serve,
@@ -60,7 +61,9 @@ pub(super) fn refusal(error: &SubmitError) -> CommitRefusal {
                 CommitRefusal::Denied
             }
             Reject::StaleEpoch { .. } => CommitRefusal::StaleEpoch,
-            Reject::Seen | Reject::Spent { .. } | Reject::After { .. } => CommitRefusal::Lane,
+            Reject::Seen | Reject::Behind { .. } | Reject::Spent { .. } | Reject::After { .. } => {
+                CommitRefusal::Lane
+            }
             Reject::Invalid { .. } => CommitRefusal::Malformed,
             _ => CommitRefusal::Rule,
         },

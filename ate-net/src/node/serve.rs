@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ate_chain::{ChainId, ContentId, Local};
+use ate_chain::{ChainId, ContentId, Local, Position};
 use ate_crypto::{Hash, KeyId};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::budget::Share;
-use super::{Shared, blocking, calls, code, follow, greet, left, measure, submit};
+use super::{Shared, blocking, calls, code, follow, greet, left, measure, submit, witness};
 use crate::error::NetError;
 use crate::framed::{CONTROL_BYTES_MAX, FrameReader, FrameWriter, framed};
 use crate::gate::Place;
@@ -212,6 +212,10 @@ impl Visit {
                     self.send(&mut writer, Kind::Standing, &standing).await?;
                     done(writer)
                 }
+                None => self.absent(writer).await,
+            },
+            Request::Witness { chain, size } => match self.readable(chain_of(chain)).await? {
+                Some(local) => witness::witness(self, &local, Position(size), writer).await,
                 None => self.absent(writer).await,
             },
             Request::Announcements { chain, service } => {

@@ -1,22 +1,23 @@
 //! A device: a client with replicas in a store of its own, which reads and writes for one identity.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ate::chain::{
-    ChainId, CommitOutcome, ContentId, Contents, CreateOptions, Draft, Local, OpenError, ReadError,
-    Readers, RecordKey, Ref, WritePolicy,
+    ChainId, Clock, CommitOutcome, Committed, ContentId, Contents, CreateOptions, Draft, Local,
+    OpenError, Pending, ReadError, Readers, RecordKey, Ref, Reject, SubmitError, WritePolicy,
 };
 use ate::crypto::{Hash, Identity, KeyId, sha256};
 use ate::log::Loss;
 use ate_net::{
-    Client, Endpoint, Evidence, Kept, Link, NodeId, Notebook, Remote, SimNetwork, Transport,
+    Client, Connection, Endpoint, Evidence, Kept, Link, NodeId, Notebook, Remote, SimNetwork, Task,
+    Transport, TransportError,
 };
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use super::ledger::{Change, Founded, Ledger};
+use super::ledger::{Change, Founded, Handed, Ledger};
 use super::machine::Machine;
 use super::run::{Broken, Outcome};
 
@@ -113,8 +114,13 @@ impl Device {
     /// Boots, dials, and follows what it has joined.
     pub(super) fn start(&mut self, transport: Arc<dyn Transport>, to: &Endpoint) -> Outcome {
         self.machine.boot()?;
+        let transport = Dialling {
+            inner: transport,
+            device: self.index,
+            ledger: self.ledger.clone(),
+        };
         let client = Client::new(
-            transport,
+            Arc::new(transport),
             self.identity.clone(),
             self.machine.random(),
             self.notes.clone(),
@@ -179,7 +185,7 @@ impl Device {
         self.follow(chain, local.clone(), Contents::Eager)?;
         let (shared, draft) = self.first(&local, others).map_err(fail)?;
         self.ledger.lock().chains[chain].shared = shared;
-        self.hand_over(chain, draft, Change::Beside)?;
+        self.hand_over(chain, draft, Change::Beside, Ref::Absent)?;
         local
             .sync_staged()
             .map_err(|error| Broken::of("the harness", error.to_string()))?;
@@ -259,7 +265,7 @@ impl Device {
         if drafted.is_err() {
             return Ok(false);
         }
-        self.hand_over(chain, draft, change)
+        self.hand_over(chain, draft, change, standing.at)
     }
 
     /// What the device knows of a record, its own staged changes included.
@@ -278,43 +284,31 @@ impl Device {
     }
 
     /// Commits, and lets somebody wait for the answer. Whether the own state takes it.
-    fn hand_over(&mut self, chain: usize, draft: Draft, change: Change) -> Outcome<bool> {
-        let local = self.replicas[&chain].local.clone();
-        let before: Vec<Hash> = local.staged().iter().map(|staged| staged.id).collect();
-        let Ok(sealed) = draft.seal(self.machine.clock().now_ms()) else {
+    fn hand_over(
+        &mut self,
+        chain: usize,
+        draft: Draft,
+        change: Change,
+        base: Ref,
+    ) -> Outcome<bool> {
+        let local = &self.replicas[&chain].local;
+        let mut commit = Commit {
+            local: Arc::downgrade(local),
+            ledger: self.ledger.clone(),
+            clock: self.machine.clock(),
+            draft,
+            handed: Handed {
+                chain,
+                device: self.index,
+                change,
+                base,
+                seen: 0,
+            },
+        };
+        let Some(submitted) = commit.submit(None) else {
             return Ok(false);
         };
-        // Whoever can tell a commit's id finds out what became of it after a crash too.
-        let answer = local.submit_staged(sealed, None).outcome;
-        let staged = local.staged();
-        let new: Vec<_> = staged
-            .iter()
-            .filter(|staged| !before.contains(&staged.id))
-            .collect();
-        let Some((last, first)) = new.split_last() else {
-            // The own state refuses it, or the log does: nobody else ever hears of it.
-            return Ok(false);
-        };
-        let mut ledger = self.ledger.lock();
-        for genesis in first {
-            ledger.stage(chain, self.index, genesis, Change::Beside, false);
-        }
-        ledger.stage(chain, self.index, last, change, true);
-        drop(ledger);
-        let (id, ledger) = (last.id, self.ledger.clone());
-        let weak = Arc::downgrade(&local);
-        self.callers.spawn(async move {
-            let answer = answer.await;
-            let seen = weak.upgrade();
-            let mut ledger = ledger.lock();
-            if let (Ok(committed), Some(local)) = (&answer, seen)
-                && local.outcome(&id) != CommitOutcome::Committed(*committed)
-            {
-                let what = format!("commit {id} was answered and is not at {}", committed.seq);
-                ledger.broken.get_or_insert(("visible", what));
-            }
-            ledger.answer(&id, &answer);
-        });
+        self.callers.spawn(commit.see_through(submitted));
         Ok(true)
     }
 
@@ -393,6 +387,7 @@ impl Device {
         self.machine.storage.kill();
         network.crash(&self.machine.name);
         self.let_go();
+        self.ledger.lock().lose_power(self.index);
         self.machine.lose_power(loss);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -402,5 +397,90 @@ impl Device {
         self.let_go();
         tokio::time::sleep(Duration::from_millis(1)).await;
         self.machine.switch_off()
+    }
+}
+
+/// Notes the connections that a device opens.
+struct Dialling {
+    inner: Arc<dyn Transport>,
+    device: usize,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+impl Transport for Dialling {
+    fn connect<'a>(
+        &'a self,
+        to: &'a Endpoint,
+    ) -> Task<'a, Result<Arc<dyn Connection>, TransportError>> {
+        self.ledger.lock().connect(self.device);
+        self.inner.connect(to)
+    }
+}
+
+/// A commit on its way, as whoever waits for it holds it.
+struct Commit {
+    local: Weak<Local>,
+    ledger: Arc<Mutex<Ledger>>,
+    clock: Arc<dyn Clock>,
+    draft: Draft,
+    handed: Handed,
+}
+
+/// Its id, and the answer to come.
+type Submitted = (Hash, Pending<Result<Committed, SubmitError>>);
+
+impl Commit {
+    /// Hands it over, in the place of one that was refused if it is meant so; `None` if the own state refuses it, or the log does: nobody else ever hears of it.
+    fn submit(&mut self, replaces: Option<Hash>) -> Option<Submitted> {
+        let local = self.local.upgrade()?;
+        let before: Vec<Hash> = local.staged().iter().map(|staged| staged.id).collect();
+        let sealed = self.draft.seal_again(self.clock.now_ms()).ok()?;
+        let seen = local.position().0;
+        // Whoever can tell a commit's id finds out what became of it after a crash too.
+        let answer = local.submit_staged(sealed, replaces).outcome;
+        let staged = local.staged();
+        let new: Vec<_> = staged
+            .iter()
+            .filter(|staged| !before.contains(&staged.id))
+            .collect();
+        let (last, first) = new.split_last()?;
+        let mut ledger = self.ledger.lock();
+        let handed = Handed {
+            seen,
+            ..self.handed.clone()
+        };
+        for genesis in first {
+            let handed = Handed {
+                change: Change::Beside,
+                base: Ref::Absent,
+                ..handed
+            };
+            ledger.stage(genesis, handed, false);
+        }
+        ledger.stage(last, handed, true);
+        Some((last.id, answer))
+    }
+
+    /// Waits for the answer. What its lane has passed over, or left behind, is dead, and is written again, as clients do.
+    async fn see_through(mut self, submitted: Submitted) {
+        let mut submitted = Some(submitted);
+        while let Some((id, answer)) = submitted.take() {
+            let answer = answer.await;
+            let seen = self.local.upgrade();
+            {
+                let mut ledger = self.ledger.lock();
+                if let (Ok(committed), Some(local)) = (&answer, seen)
+                    && local.outcome(&id) != CommitOutcome::Committed(*committed)
+                {
+                    let what = format!("commit {id} was answered and is not at {}", committed.seq);
+                    ledger.broken.get_or_insert(("visible", what));
+                }
+                ledger.answer(&id, &answer);
+            }
+            if let Err(SubmitError::Rejected(Reject::Spent { .. } | Reject::Behind { .. })) = answer
+            {
+                submitted = self.submit(Some(id));
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use ate::chain::{Depth, Local, Position};
 use ate::crypto::Hash;
 
 use super::device::{Device, Replica};
-use super::ledger::{Change, Entry, Told};
+use super::ledger::{Change, Entry, Ledger, Told};
 use super::run::{Broken, Outcome};
 use super::town::Town;
 
@@ -22,7 +22,7 @@ impl Town {
     }
 
     /// The commits of a chain, in order.
-    fn order_of(&self, local: &Local) -> Outcome<Vec<Hash>> {
+    pub(super) fn order_of(&self, local: &Local) -> Outcome<Vec<Hash>> {
         let position = local.position().0;
         (0..position)
             .map(|seq| match local.commit_at(seq) {
@@ -119,7 +119,7 @@ impl Town {
         for (id, entry) in of_chain {
             judge_answer(id, entry, places.get(id).copied())?;
         }
-        Ok(())
+        judge_passed_over(&ledger, chain, order, order.len())
     }
 
     /// What the notes hold after these commits.
@@ -177,6 +177,47 @@ impl Town {
     }
 }
 
+/// What a lane has come past was refused when it came the first time, by an answer that nobody heard: when the commit that passed it landed, what it was to take the
+/// place of was not what stood there. So whoever asked again was told the truth, and a commit that nothing was in the way of is never passed over. The lane has come
+/// past it within the first `before` commits: behind them all answers were heard.
+pub(super) fn judge_passed_over(
+    ledger: &Ledger,
+    chain: usize,
+    order: &[Hash],
+    before: usize,
+) -> Outcome {
+    let passed = |entry: &Entry| entry.chain == chain && entry.told == Some(Told::PassedOver);
+    let mut open: Vec<_> = ledger.commits.iter().filter(|(_, it)| passed(it)).collect();
+    let mut written: BTreeMap<&str, Hash> = BTreeMap::new();
+    for id in &order[..before] {
+        let Some(landed) = ledger.commits.get(id) else {
+            continue;
+        };
+        let passes = |entry: &Entry| {
+            (entry.device, entry.author) == (landed.device, landed.author)
+                && entry.number < landed.number
+        };
+        for (id, entry) in open.extract_if(.., |(_, entry)| passes(entry)) {
+            let stood = entry.change.name().and_then(|name| written.get(name));
+            if stood == ledger.base_of(entry, order).as_ref() {
+                let what = format!("commit {id} was passed over, with nothing in its way");
+                return Err(Broken::of("refusals", what));
+            }
+        }
+        if let Some(name) = landed.change.name() {
+            written.insert(name, *id);
+        }
+    }
+    match open.first() {
+        Some((id, _)) => {
+            let what =
+                format!("commit {id} was said to be passed over, and nothing has passed it before");
+            Err(Broken::of("refusals", what))
+        }
+        None => Ok(()),
+    }
+}
+
 fn judge_answer(id: &Hash, entry: &Entry, place: Option<u64>) -> Outcome {
     match &entry.told {
         Some(Told::Landed(seq)) if place != Some(*seq) => {
@@ -185,6 +226,10 @@ fn judge_answer(id: &Hash, entry: &Entry, place: Option<u64>) -> Outcome {
         }
         Some(Told::Refused(why)) if place.is_some() => {
             let what = format!("commit {id} was refused ({why}), and is at {place:?}");
+            Err(Broken::of("refused is refused", what))
+        }
+        Some(Told::PassedOver) if place.is_some() => {
+            let what = format!("commit {id} was said to be passed over, and is at {place:?}");
             Err(Broken::of("refused is refused", what))
         }
         None if entry.is_awaited => {

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ate::chain::{Contents, Depth, Position};
+use ate::chain::{Contents, Depth, Local, Position};
 use ate::crypto::Hash;
 use ate::log::Image;
 use ate_net::Endpoint;
 
 use super::hosting::Hosting;
-use super::judge::verify;
+use super::judge::{judge_passed_over, verify};
 use super::liar::{Liar, LyingTransport, Signers};
 use super::lie::Lie;
 use super::machine::Machine;
@@ -115,12 +115,26 @@ async fn told(town: &mut Town, lie: Lie) -> Outcome {
     // What was swallowed is sent again with the next connection.
     town.network
         .break_between(&town.devices[victim].machine.name, super::town::NODE);
+    let unheard = hosted(town).position().0 as usize;
     tokio::time::sleep(CALM).await;
     judge(town, &before)?;
     if lie.is_found_out() && liar.told() > 0 {
         expect_accusation(town, victim)?;
     }
-    settle_honest(town).await
+    settle_honest(town).await?;
+    let order = town.order_of(&hosted(town))?;
+    judge_passed_over(&town.ledger.lock(), 0, &order, unheard)
+}
+
+/// The chain as the node has it.
+fn hosted(town: &Town) -> Arc<Local> {
+    let chain = town.ledger.lock().chains[0].chain;
+    let chains = town.hosting.chains().expect("the node runs");
+    chains
+        .local(chain)
+        .ok()
+        .flatten()
+        .expect("it has the chain")
 }
 
 /// The roots that a device has seen.
