@@ -12,6 +12,7 @@ mod framed;
 mod gate;
 mod host;
 mod http;
+mod inline;
 mod limits;
 mod metrics;
 mod node;

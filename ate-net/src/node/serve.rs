@@ -266,6 +266,13 @@ impl Visit {
         blocking(work)
     }
 
+    /// As [`work`](Self::work) for what certainly takes no longer than to hand the other tasks of this thread over first.
+    pub(super) async fn little<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _own = self.working.acquire().await;
+        let _all = self.shared.working.acquire().await;
+        work()
+    }
+
     /// Sends within the time that a peer has for a message.
     pub(super) async fn send(
         &self,
