@@ -95,6 +95,7 @@ REQUEST = enum(
     Serve=struct(announcement=octets),
     Call=struct(chain=HASH, service=string, to=KEY),
     Called=struct(to=KEY),
+    Witness=struct(chain=HASH, size=U64),
 )
 REPLY = enum(
     Welcome=struct(version=U16, note_key=octets, now_ms=U64),

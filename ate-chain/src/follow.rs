@@ -12,8 +12,9 @@ use crate::commit::{COMMIT_HEAD_PARTS, PART_CONTENTS, PROOF_HEAD_PARTS};
 use crate::committer::apply;
 use crate::error::{BatchError, FollowError, OpenError, ReadError};
 use crate::ids::Position;
+use crate::load::Held;
 use crate::local::Local;
-use crate::replay::{Depth, Held, ReadTo, frame_bytes, replay};
+use crate::replay::{Depth, ReadTo, frame_bytes, replay};
 use crate::state::State;
 use crate::watch::Telling;
 

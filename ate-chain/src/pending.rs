@@ -60,6 +60,16 @@ impl<T> Pending<T> {
     }
 }
 
+impl<T: Send + 'static> Pending<T> {
+    /// What `next` makes of the value, once that is there too. Dropped before, `next` is not called.
+    pub fn then<U: Send + 'static>(
+        self,
+        next: impl FnOnce(T) -> Pending<U> + Send + 'static,
+    ) -> Pending<U> {
+        Pending::new(Then::First(Some((self, next))))
+    }
+}
+
 // The value is never pinned: it is moved out when it is there.
 impl<T> Unpin for Pending<T> {}
 
@@ -96,5 +106,80 @@ impl<T: Send, U: Send, F: FnOnce(T) -> U + Send> Source<U> for Map<T, F> {
     fn wait(mut self: Box<Self>) -> U {
         let value = self.source.take().expect("a Pending yields once").wait();
         (self.change.take().expect("a Pending yields once"))(value)
+    }
+}
+
+enum Then<T, U, F> {
+    First(Option<(Pending<T>, F)>),
+    Second(Pending<U>),
+}
+
+impl<T: Send + 'static, U: Send + 'static, F> Source<U> for Then<T, U, F>
+where
+    F: FnOnce(T) -> Pending<U> + Send,
+{
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<U> {
+        loop {
+            match self {
+                Self::Second(second) => return Pin::new(second).poll(context),
+                Self::First(first) => {
+                    let (waiting, _) = first.as_mut().expect("a Pending yields once");
+                    let Poll::Ready(value) = Pin::new(waiting).poll(context) else {
+                        return Poll::Pending;
+                    };
+                    let (_, next) = first.take().expect("a Pending yields once");
+                    *self = Self::Second(next(value));
+                }
+            }
+        }
+    }
+
+    fn wait(self: Box<Self>) -> U {
+        match *self {
+            Self::Second(second) => second.wait(),
+            Self::First(first) => {
+                let (waiting, next) = first.expect("a Pending yields once");
+                next(waiting.wait()).wait()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Ready at the second poll.
+    struct Later(u32);
+
+    impl Source<u32> for Later {
+        fn poll(&mut self, _: &mut Context<'_>) -> Poll<u32> {
+            self.0 += 1;
+            match self.0 {
+                1 => Poll::Pending,
+                polls => Poll::Ready(polls),
+            }
+        }
+
+        fn wait(self: Box<Self>) -> u32 {
+            2
+        }
+    }
+
+    #[test]
+    fn what_comes_after_begins_when_the_first_is_there() {
+        let chained = || {
+            Pending::new(Later(0))
+                .then(|first| Pending::new(Later(0)).map(move |second| (first, second)))
+        };
+        assert_eq!(chained().wait(), (2, 2));
+        let mut polled = chained();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut poll = || Pin::new(&mut polled).poll(&mut context);
+        assert_eq!(poll(), Poll::Pending);
+        assert_eq!(poll(), Poll::Pending);
+        assert_eq!(poll(), Poll::Ready((2, 2)));
     }
 }

@@ -16,11 +16,12 @@ use crate::batch::Batch;
 use crate::codec::Reader;
 use crate::error::{OpenError, ReadError};
 use crate::flight::Flights;
-use crate::ids::{ChainId, Version};
+use crate::ids::{ChainId, Position, Version};
 use crate::local::Local;
 use crate::outbox::{Outbox, STAGED_BYTES_MAX};
 use crate::pending::Pending;
 use crate::settle::Settled;
+use crate::witness::WitnessError;
 
 /// The way to whoever decides a chain's order. Its owner sends what is staged, takes in what is shown, and lives as long as it likes: a chain whose upstream is
 /// silent can be read and written on.
@@ -31,6 +32,17 @@ pub trait Upstream: Send + Sync {
     /// Fetches sealed contents: one answer for each, `None` where it is not there either. They are checked by whoever asks, but what is longer than it was signed
     /// is not to be taken into memory. Must not block; ends by itself, also if nobody can be reached.
     fn fetch(&self, wanted: Vec<Wanted>) -> Pending<Result<Vec<Option<Vec<u8>>>, FetchError>>;
+
+    /// Whether [`Upstream::witness`] has anybody to ask.
+    fn has_witnesses(&self) -> bool {
+        false
+    }
+
+    /// Waits until as many witnesses as it takes have signed this root of the first `position` commits. Must not block; ends by itself.
+    fn witness(&self, position: Position, root: Hash) -> Pending<Result<(), WitnessError>> {
+        let _ = (position, root);
+        Pending::ready(Err(WitnessError::Unnamed))
+    }
 }
 
 /// A content, by the place of its event.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use ate_log::{FrameKind, Location, Scan};
+use ate_log::{Cursor, FrameKind, Location, Scan};
 
 use crate::commit::{Commit, PART_HEADS, Unverified};
 use crate::error::ReadError;
@@ -57,7 +57,7 @@ impl Local {
             offset: first.frame,
         };
         let scan = Scan::from(start).of(self.chain().stream());
-        self.log.scan(scan, &mut |frame| {
+        let behind = self.log.scan(scan, &mut |frame| {
             if frame.kind != FrameKind::Commit || frame.number < next {
                 return ControlFlow::Continue(());
             }
@@ -84,11 +84,35 @@ impl Local {
         match failed {
             Some(error) => Err(error),
             None if is_over => Ok(next),
-            None => Err(ReadError::Damaged {
-                at: start,
-                why: "the log does not hold the commits behind this one",
-            }),
+            None => self.visit_unsynced(next, end, behind, visit),
         }
+    }
+
+    /// Shows commits behind the durable end of the log, which no scan shows: a replica's are visible before they are synced.
+    fn visit_unsynced(
+        &self,
+        from: u64,
+        end: u64,
+        durable: Cursor,
+        mut visit: impl FnMut(CommitInfo) -> ControlFlow<()>,
+    ) -> Result<u64, ReadError> {
+        for seq in from..end {
+            let row = self.with_state(|state| state.commits[seq as usize]);
+            let at = Location {
+                file: row.file,
+                offset: row.frame,
+            };
+            if at < durable {
+                return Err(ReadError::Damaged {
+                    at,
+                    why: "the log does not hold this commit",
+                });
+            }
+            if visit(self.commit_at(seq)?).is_break() {
+                return Ok(seq + 1);
+            }
+        }
+        Ok(end)
     }
 }
 

@@ -192,6 +192,42 @@ impl Source<Result<(), ReadError>> for Blocking {
 }
 
 #[test]
+fn a_replica_shows_many_commits_before_they_are_synced() {
+    let mut world = World::new();
+    for number in 0..12 {
+        drop(world.write(&format!("record {number}"), "hello"));
+    }
+    world.send();
+    let reader = world.replica(3);
+    let end = catch_up(&world.hosted, &reader, Contents::Eager).expect("verifies");
+    let seen = |from| {
+        let mut seen = Vec::new();
+        let next = reader.visit_commits(from, end.0, |commit| {
+            seen.push(commit.seq);
+            std::ops::ControlFlow::Continue(())
+        });
+        assert_eq!(next.expect("shown"), end.0);
+        seen
+    };
+    let all: Vec<u64> = (0..end.0).collect();
+    assert_eq!(seen(0), all, "nothing of it is durable");
+    reader.committer().log().sync().expect("synced");
+    assert_eq!(seen(0), all, "all of it is");
+    drop(world.write("the last", "hello"));
+    world.send();
+    let end = catch_up(&world.hosted, &reader, Contents::Eager).expect("verifies");
+    let mut count = 0;
+    let broken = reader.visit_commits(0, end.0, |_| {
+        count += 1;
+        match count == end.0 {
+            true => std::ops::ControlFlow::Break(()),
+            false => std::ops::ControlFlow::Continue(()),
+        }
+    });
+    assert_eq!((broken.expect("shown"), count), (end.0, end.0));
+}
+
+#[test]
 fn a_commit_that_is_sent_twice_lands_once() {
     let mut world = World::new();
     let answer = world.write("first", "hello");

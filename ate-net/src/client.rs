@@ -22,9 +22,11 @@ mod link;
 mod remote;
 mod session;
 mod submit;
+mod witness;
 
 pub use link::{Found, Link, LinkState};
-pub use remote::{Remote, RemoteStatus};
+pub use remote::{Remote, RemoteStatus, WeakRemote};
+pub use witness::Witnesses;
 
 /// Dials nodes for one identity. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +39,7 @@ pub(crate) struct Inner {
     pub(crate) notebook: Arc<dyn Notebook>,
     pub(crate) runtime: Handle,
     links: Mutex<BTreeMap<(String, u16, NodeId), Weak<Link>>>,
+    pub(crate) witnesses: Mutex<Witnesses>,
 }
 
 impl Client {
@@ -58,6 +61,7 @@ impl Client {
             notebook,
             runtime,
             links: Mutex::default(),
+            witnesses: Mutex::default(),
         })))
     }
 
@@ -109,6 +113,11 @@ impl Client {
         let link = Arc::new(Link::start(&self.0, endpoint));
         links.insert(key, Arc::downgrade(&link));
         link
+    }
+
+    /// Names the witnesses of all replicas of this client that nobody has asked for witnesses yet: a replica keeps those with which it began.
+    pub fn set_witnesses(&self, witnesses: Witnesses) {
+        *self.0.witnesses.lock() = witnesses;
     }
 
     /// Ends all links for good, and waits until the peers know it, at most for `limit`. Replicas follow no more then.

@@ -12,6 +12,7 @@ mod framed;
 mod gate;
 mod host;
 mod http;
+mod inline;
 mod limits;
 mod metrics;
 mod node;
@@ -25,7 +26,7 @@ pub use address::{
     ADDRESS_BYTES_MAX, AddressError, ChainAddress, DEFAULT_PORT, NodeAddress, decode_name,
     encode_name,
 };
-pub use client::{Client, Found, Link, LinkState, Remote, RemoteStatus};
+pub use client::{Client, Found, Link, LinkState, Remote, RemoteStatus, WeakRemote, Witnesses};
 pub use error::NetError;
 pub use gate::Gate;
 pub use host::{Act, Admission, Everybody, Host, Peer, Verdict};

@@ -25,6 +25,7 @@ mod greet;
 mod measure;
 mod serve;
 mod submit;
+mod witness;
 
 pub use board::CallBoard;
 

@@ -111,6 +111,8 @@ pub(crate) enum Request {
     },
     /// From a node to a server, on a stream that the node opens: somebody has called the server of that announcement.
     Called { to: [u8; 16] },
+    /// That the node holds the first `size` commits, on stable storage, signed: it waits a while for them.
+    Witness { chain: [u8; 32], size: u64 },
 }
 
 #[derive(Clone, Serialize, Deserialize)]

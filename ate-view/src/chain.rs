@@ -1,5 +1,6 @@
 //! `Chain`: a named history, seen as one session.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use ate_chain::{
@@ -59,6 +60,22 @@ impl Chain {
 
     pub(crate) const fn session(&self) -> &Arc<Session> {
         &self.session
+    }
+
+    /// What the layer above keeps beside this chain, the same for all its identities and handles.
+    #[must_use]
+    pub fn companion(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.session
+            .shared
+            .companion
+            .get()
+            .map(|companion| &**companion)
+    }
+
+    /// Keeps something beside this chain, for extensions by a layer above that this crate knows nothing of. The first one stays; `false` if there was one. It lives as
+    /// long as the chain, so it may not hold a `Chain` of it.
+    pub fn accompany(&self, companion: Arc<dyn Any + Send + Sync>) -> bool {
+        self.session.shared.companion.set(companion).is_ok()
     }
 
     /// Takes in the names that [`Chain::names_at_rest`] gave, for a chain that was opened from rest; `false` if they are of no known shape.

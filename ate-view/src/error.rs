@@ -1,6 +1,8 @@
 //! What can go wrong, by family of operation.
 
-use ate_chain::{EraseError, Position, RecordKey, Reject, SealError, SubmitError, Version};
+use ate_chain::{
+    EraseError, Position, RecordKey, Reject, SealError, SubmitError, Version, WitnessError,
+};
 use ate_crypto::Hash;
 
 use crate::receipt::{Durability, Receipt};
@@ -143,6 +145,15 @@ pub enum CommitError {
         receipt: Box<Receipt>,
         /// Why.
         source: EraseError,
+    },
+    /// The commit is in the chain's order and durable where that is made; but too few witnesses have signed for it in time. It needs no second commit: ask again
+    /// with [`crate::Chain::witnessed`].
+    #[error("committed at position {}, but not witnessed: {source}", .receipt.position)]
+    Unwitnessed {
+        /// The receipt of the commit.
+        receipt: Box<Receipt>,
+        /// Why.
+        source: WitnessError,
     },
     /// No commit of this chain reaches the durability that was asked for. Nothing was written.
     #[error("no commit of this chain reaches {asked:?}: it reaches {reached:?}")]

@@ -1,6 +1,8 @@
 //! Offline: what waits to be ordered, what became of it, and what to do when somebody else was faster.
 
-use ate_chain::{Change, CommitOutcome, RecordKey, RefusedCommit, StagedInfo};
+use ate_chain::{
+    Change, CommitOutcome, Pending, Position, RecordKey, RefusedCommit, StagedInfo, WitnessError,
+};
 use ate_crypto::Hash;
 
 use crate::chain::Chain;
@@ -23,6 +25,15 @@ impl Chain {
     #[must_use]
     pub fn staged(&self) -> Vec<StagedInfo> {
         self.local().staged()
+    }
+
+    /// Waits until as many of the store's witnesses as it takes have synced the chain up to a position, and have signed the root that it has here. What a receipt or
+    /// a subscription says the position of, somebody besides the sequencer has then.
+    ///
+    /// # Errors
+    /// In the answer: [`WitnessError`]. Nothing is lost by it, and it may be asked again.
+    pub fn witnessed(&self, position: Position) -> Pending<Result<(), WitnessError>> {
+        self.local().witnessed(position)
     }
 
     /// What is known of a commit, by its id: also of one whose outcome was unknown, once the chain has been followed further.

@@ -11,7 +11,8 @@ pub enum Durability {
     Local,
     /// The node that orders the chain: it answered after its sync. Every receipt of a replica's commit says this.
     Server,
-    /// Witnesses too, who have seen the order. Reserved: nothing reaches it yet, and asking for it is an error.
+    /// Witnesses too, who have verified the order, hold it on stable storage and have signed it. Whoever wants it asks for it with
+    /// [`Transaction::commit_to`](crate::Transaction::commit_to), in a store that names witnesses.
     Witnessed,
 }
 

@@ -7,6 +7,8 @@ mod change;
 mod consumer;
 mod feed;
 mod matcher;
+#[cfg(feature = "stream")]
+mod stream;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -112,8 +114,14 @@ impl Chain {
 ///
 /// # Waiting in a store that is open for reading
 /// There the chain moves only when somebody calls [`Chain::catch_up`]: do so from time to time, and use [`try_next`](Self::try_next).
+///
+/// # As a stream
+/// With the feature `stream` it is a `futures_core::Stream` of what [`next`](Self::next) brings, which ends when the store is closed.
 pub struct Subscription<T> {
     feed: Arc<Mutex<Feed<T>>>,
+    /// What the stream waits for.
+    #[cfg(feature = "stream")]
+    coming: Mutex<Option<Pending<Answer<T>>>>,
 }
 
 impl<T: Send + Sync + 'static> Subscription<T> {
@@ -129,6 +137,8 @@ impl<T: Send + Sync + 'static> Subscription<T> {
         let matcher = Matcher::new(session.clone(), type_name);
         Self {
             feed: Arc::new(Mutex::new(Feed::new(matcher, open, first, keeping))),
+            #[cfg(feature = "stream")]
+            coming: Mutex::default(),
         }
     }
 

@@ -248,20 +248,42 @@ impl Transaction {
             .map(move |outcome| outcome.map(|committed| receipt(&session, &committed)))
     }
 
-    /// As [`Transaction::commit`], if the chain's commits reach at least this durability: a commit always waits for all that its chain reaches.
+    /// As [`Transaction::commit`], with at least this durability. A commit waits for all that its chain reaches without being asked, which is
+    /// [`Durability::Server`] on a replica and [`Durability::Local`] elsewhere; [`Durability::Witnessed`] waits for the store's witnesses after that.
     ///
     /// # Errors
-    /// [`CommitError::Durability`] if they do not; [`Durability::Witnessed`] is reserved.
+    /// [`CommitError::Durability`] if no commit of the chain reaches so far: nothing was written. [`CommitError::Unwitnessed`] if this one did not: it stands in the
+    /// order.
     #[must_use = "the commit is on its way, but its outcome is in here"]
     pub fn commit_to(&self, durability: Durability) -> Pending<Result<Receipt, CommitError>> {
-        let reached = reached(&self.session);
+        let reached = match self.session.local().has_witnesses() {
+            true => Durability::Witnessed,
+            false => reached(&self.session),
+        };
         if durability > reached {
             return Pending::ready(Err(CommitError::Durability {
                 asked: durability,
                 reached,
             }));
         }
-        self.commit()
+        if durability < Durability::Witnessed {
+            return self.commit();
+        }
+        let local = self.session.local().clone();
+        self.commit().then(move |outcome| match outcome {
+            Err(error) => Pending::ready(Err(error)),
+            Ok(receipt) => local.witnessed(receipt.position).map(move |seen| {
+                let witnessed = Receipt {
+                    durability: Durability::Witnessed,
+                    ..receipt
+                };
+                seen.map(|()| witnessed)
+                    .map_err(|source| CommitError::Unwitnessed {
+                        receipt: Box::new(receipt),
+                        source,
+                    })
+            }),
+        })
     }
 
     /// Hands the commit over and waits only until it is durable in this store; the answer is its id. On a replica it is staged then: it is seen by readers of

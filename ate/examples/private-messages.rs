@@ -138,9 +138,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ));
 
     // Bob answers calls as long as he holds this. Anna may call, and believes his answers, since her chain knows his key.
-    let answering = bob.calls(&bobs)?.serve(free_hours).wait()?;
+    let answering = bobs.serve(free_hours).wait()?;
     let day = "saturday".to_owned();
-    let hours = anna.calls(&talk)?.call(FreeHours { day }).wait()?;
+    let hours = talk.call(FreeHours { day }).wait()?;
     println!("anna hears that bob is free at {hours:?}");
     assert_eq!(hours, [9, 16]);
     drop(answering);

@@ -237,6 +237,20 @@ impl StoreBuilder {
         self
     }
 
+    /// Names the nodes that are to witness commits of replicas ([`ate_view::Durability::Witnessed`]), and how many of them it takes. A witness is a node that follows
+    /// the chain and answers for it, run by somebody who is independent of the node that orders it. Each address must name the node's key.
+    #[cfg(feature = "net")]
+    #[must_use]
+    pub fn witnesses(
+        mut self,
+        nodes: impl IntoIterator<Item = ate_net::NodeAddress>,
+        needed: usize,
+    ) -> Self {
+        self.net.witnesses = nodes.into_iter().collect();
+        self.net.witnesses_needed = needed.max(1);
+        self
+    }
+
     /// Opens the store on the calling thread.
     ///
     /// # Errors
@@ -294,6 +308,8 @@ impl StoreBuilder {
             net: Mutex::new(None),
             #[cfg(feature = "net")]
             board: ate_net::CallBoard::new(),
+            #[cfg(feature = "net")]
+            this: std::sync::OnceLock::new(),
             closed: Mutex::new(false),
         };
         inner.restore_directory();

@@ -4,8 +4,11 @@
 //! request that may change is an enum of its versions. A recursive type is decoded as deep as its bytes say: do not take one from callers that are not
 //! trusted.
 //!
+//! Services whose requests and answers are [`Json`](crate::Json) need no common types: [`Calls::call_json`], [`Calls::serve_json`], and `ate call` and `ate answer`
+//! in a shell.
+//!
 //! ```
-//! use ate::calls::{Call, Calls, MemoryHub, Request};
+//! use ate::calls::{Call, ChainCalls, Request};
 //! use ate::prelude::*;
 //!
 //! #[derive(Serialize, Deserialize)]
@@ -18,10 +21,10 @@
 //! }
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let chain = Store::in_memory()?.chain("office").wait()?;
-//!     let calls = Calls::over(std::sync::Arc::new(MemoryHub::new()), &chain);
-//!     let _serving = calls.serve(|call: Call<Ping>| async move { Ok(call.0 + 1) }).wait()?;
-//!     assert_eq!(calls.call(Ping(6)).wait(), Ok(7));
+//!     let store = Store::in_memory()?;
+//!     let chain = store.chain("office").wait()?; // or "ate://KEY@host:4433/office", to call others who follow it
+//!     let _serving = chain.serve(|call: Call<Ping>| async move { Ok(call.0 + 1) }).wait()?;
+//!     assert_eq!(chain.call(Ping(6)).wait(), Ok(7));
 //!     Ok(())
 //! }
 //! ```
@@ -34,7 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ate_net::calls::{
-    Answers, CallOptions, Caller, CallerSettings, Fault, IncomingCall, Known, Service,
+    Answers, CallLimits, CallOptions, Caller, CallerSettings, Fault, IncomingCall, Known, Service,
     ServiceSettings, Serving, SessionId,
 };
 use ate_view::Chain;
@@ -46,11 +49,18 @@ use crate::crypto::Who;
 pub use answering::Answering;
 pub(crate) use answering::Home;
 pub use ate_net::calls::{CallPath, MemoryHub, Retry, Stopped};
+pub use chain::ChainCalls;
+pub(crate) use chain::Companion;
 pub use error::CallError;
+pub use json::{JsonAnswers, JsonCalling, JsonFeed, NextJson};
 pub use streaming::{AnswerItems, Feed, NextItem, StreamCalling, StreamingRequest};
 
 mod answering;
+mod chain;
 mod error;
+#[cfg(feature = "stream")]
+mod items;
+mod json;
 mod streaming;
 
 /// How long a call may take unless it says otherwise.
@@ -75,6 +85,7 @@ pub struct Calls {
     caller: Caller,
     path: Arc<dyn CallPath>,
     chain: Chain,
+    handlers_max: usize,
 }
 
 impl Calls {
@@ -85,27 +96,45 @@ impl Calls {
     }
 
     pub(crate) fn at(home: Home, path: Arc<dyn CallPath>, chain: &Chain) -> Self {
+        let caller = Self::caller(&home, &path, chain);
+        Self::with(home, path, caller, chain)
+    }
+
+    /// A caller with sessions of its own. It does not hold the chain: whoever calls does.
+    fn caller(home: &Home, path: &Arc<dyn CallPath>, chain: &Chain) -> Caller {
         let settings = CallerSettings::new(
             chain.identity().clone(),
             chain.id(),
-            known_to(chain),
+            known_while_open(chain),
             Arc::new(SystemClock),
             Arc::new(SystemRandom),
         );
-        let caller = home.entered(|| Caller::new(path.clone(), settings));
+        home.entered(|| Caller::new(path.clone(), settings))
+    }
+
+    fn with(home: Home, path: Arc<dyn CallPath>, caller: Caller, chain: &Chain) -> Self {
         Self {
             home,
             caller,
             path,
             chain: chain.clone(),
+            handlers_max: CallLimits::default().handlers_max,
         }
+    }
+
+    /// How many calls each service that is served from here on answers at one time; 256 unless said otherwise, at least one. Up to 4096 more wait, 64 MiB of
+    /// requests at most; others are told that there is no room.
+    #[must_use]
+    pub fn handlers_max(mut self, calls: usize) -> Self {
+        self.handlers_max = calls.max(1);
+        self
     }
 
     /// A call; `.await` it or `.wait()` for it.
     pub fn call<R: Request>(&self, request: R) -> Calling<R> {
         Calling {
             home: self.home.clone(),
-            caller: self.caller.clone(),
+            caller: Ok((self.caller.clone(), self.chain.clone())),
             request,
             options: CallOptions::within(CALL_DEADLINE),
         }
@@ -113,7 +142,8 @@ impl Calls {
 
     /// A call whose answer comes item by item.
     pub fn stream<R: StreamingRequest>(&self, request: R) -> StreamCalling<R> {
-        StreamCalling::new(self.home.clone(), self.caller.clone(), request)
+        let caller = (self.caller.clone(), self.chain.clone());
+        StreamCalling::new(self.home.clone(), Ok(caller), request)
     }
 
     /// Answers requests of one kind until the guard is dropped, together with all others who serve them. `handler` runs on the library's own threads, many
@@ -173,7 +203,7 @@ impl Calls {
         service: &str,
         handler: impl ate_net::calls::Handler,
     ) -> Answering<'static, Result<Served, CallError<Infallible>>> {
-        let settings = ServiceSettings::new(
+        let mut settings = ServiceSettings::new(
             self.chain.identity().clone(),
             self.chain.id(),
             service,
@@ -181,11 +211,13 @@ impl Calls {
             Arc::new(SystemClock),
             Arc::new(SystemRandom),
         );
+        settings.limits.handlers_max = self.handlers_max;
         let served = Service::serve(self.path.clone(), settings, Arc::new(handler));
+        let home = self.home.clone();
         Answering::new(&self.home, async move {
             let serving = served.await;
             serving
-                .map(Served)
+                .map(|serving| Served { home, serving })
                 .map_err(|error| CallError::Unreachable { why: error.why })
         })
     }
@@ -197,15 +229,33 @@ fn known_to(chain: &Chain) -> Known {
     Arc::new(move |key| chain.local().knows(key) || chain.identity().id() == *key)
 }
 
+/// As [`known_to`], without holding the chain.
+fn known_while_open(chain: &Chain) -> Known {
+    let (local, own) = (Arc::downgrade(chain.local()), chain.identity().id());
+    Arc::new(move |key| own == *key || local.upgrade().is_some_and(|local| local.knows(key)))
+}
+
 /// Keeps serving. Dropped, no more calls are taken; those that were taken are answered.
 #[must_use = "serving stops when this is dropped"]
-pub struct Served(Serving);
+pub struct Served {
+    home: Home,
+    serving: Serving,
+}
 
 impl Served {
     /// Sessions that callers have open.
     #[must_use]
     pub fn session_count(&self) -> usize {
-        self.0.session_count()
+        self.serving.session_count()
+    }
+
+    /// Takes no more calls, and is done when those that were taken are answered: for who then ends the process or the store. What ends calls that nobody
+    /// answers is their deadline.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, it is as if the guard were dropped.
+    pub fn finish(self) -> Answering<'static, ()> {
+        Answering::new(&self.home, self.serving.finish())
     }
 }
 
@@ -300,16 +350,28 @@ impl<R> Deref for Call<R> {
     }
 }
 
+/// Who calls and the chain, held until the call is made; or why nobody can.
+type Ready = Result<(Caller, Chain), String>;
+
 /// A call that is about to be made.
 #[must_use = "a call is not made until it is awaited or waited for"]
 pub struct Calling<R> {
     home: Home,
-    caller: Caller,
+    caller: Ready,
     request: R,
     options: CallOptions,
 }
 
 impl<R: Request> Calling<R> {
+    fn failed(request: R, error: &crate::Error) -> Self {
+        Self {
+            home: Home::of(None),
+            caller: Err(error.to_string()),
+            request,
+            options: CallOptions::within(CALL_DEADLINE),
+        }
+    }
+
     /// By when it must be answered, from when it is made; 30 s if nothing is said, at most one day.
     pub fn deadline(mut self, within: Duration) -> Self {
         self.options.within = within;
@@ -341,7 +403,8 @@ impl<R: Request> IntoFuture for Calling<R> {
         let home = self.home.clone();
         Answering::new(&home, async move {
             let body = encode(&self.request)?;
-            let answer = self.caller.call(R::NAME, body, self.options).await;
+            let (caller, _held) = self.caller.map_err(|why| CallError::Unreachable { why })?;
+            let answer = caller.call(R::NAME, body, self.options).await;
             let answer = answer.map_err(CallError::of)?;
             decode(&answer).ok_or(CallError::BadAnswer)
         })

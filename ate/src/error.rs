@@ -392,6 +392,10 @@ fn commit_kind(error: &CommitError) -> ErrorKind {
             }
             _ => ErrorKind::Io,
         },
+        CommitError::Unwitnessed { source, .. } => match source {
+            ate_chain::WitnessError::OtherHistory { .. } => ErrorKind::Damaged,
+            _ => ErrorKind::Unreachable,
+        },
         CommitError::Read(error) => read_kind(error),
         CommitError::NewerSchema(_) => ErrorKind::NewerSchema,
         CommitError::Seal(error) => seal_kind(error),

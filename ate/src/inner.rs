@@ -51,6 +51,9 @@ pub(crate) struct StoreInner {
     /// Servers of this process, and of the peers of the nodes that serve this store.
     #[cfg(feature = "net")]
     pub(crate) board: ate_net::CallBoard,
+    /// The way to this from its chains.
+    #[cfg(feature = "net")]
+    pub(crate) this: std::sync::OnceLock<std::sync::Weak<Self>>,
     pub(crate) closed: Mutex<bool>,
 }
 
@@ -144,11 +147,27 @@ impl StoreInner {
     }
 
     pub(crate) fn over(&self, local: Arc<Local>, name: &str) -> Chain {
-        Chain::over(local, name, &self.identity, self.clock.clone(), &self.cache)
+        self.accompanied(Chain::over(
+            local,
+            name,
+            &self.identity,
+            self.clock.clone(),
+            &self.cache,
+        ))
+    }
+
+    /// A chain that finds the way to this store's network.
+    fn accompanied(&self, chain: Chain) -> Chain {
+        #[cfg(feature = "net")]
+        if let Some(store) = self.this.get() {
+            crate::calls::Companion::beside(&chain, store);
+        }
+        chain
     }
 
     pub(crate) fn upgrade(&self, weak: &WeakChain, name: &str) -> Option<Chain> {
-        weak.upgrade(name, &self.identity, &self.clock, &self.cache)
+        let chain = weak.upgrade(name, &self.identity, &self.clock, &self.cache)?;
+        Some(self.accompanied(chain))
     }
 
     /// The chain that a name or id means: the own root's chain first, else the only one of that name.

@@ -32,6 +32,7 @@
 //! |---|---|---|
 //! | `derive` | `#[derive(Record)]`, `#[derive(Shape)]` | yes |
 //! | `net` | chains at addresses, serving, subscriptions and typed calls | no |
+//! | `stream` | `futures_core::Stream` for subscriptions and streamed answers | no |
 //! | `cli` | the executable `ate` | no |
 
 mod ambient;
@@ -64,9 +65,9 @@ pub use ate_view as view;
 pub use ate_chain::{ChainId, Depth, Pending, Position, Proved, RecordKey, Version};
 pub use ate_crypto::{Hash, Identity, KeyId, Seed, Who};
 pub use ate_view::{
-    AnyRecord, Chain, Change, CommitError, ConsumerInfo, Dao, Document, Expect, Json, Key,
-    NamedEntry, ReadError, Receipt, Record, Shape, SubscribeError, Subscription, Transaction, View,
-    Write,
+    AnyRecord, Chain, Change, CommitError, ConsumerInfo, Dao, Document, Durability, Expect, Json,
+    Key, NamedEntry, ReadError, Receipt, Record, Shape, SubscribeError, Subscription, Transaction,
+    View, Write,
 };
 pub use backup::{
     Backup, RepairedStore, RestoreStep, RestoredStore, Standing, backup, repair, restore,
@@ -91,6 +92,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What most programs need.
 pub mod prelude {
+    #[cfg(feature = "net")]
+    pub use crate::calls::ChainCalls;
     pub use crate::{Chain, Change, Dao, Key, Position, Receipt, Store, Transaction, View, Who};
     pub use ate_view::{Record, Shape};
     pub use serde::{Deserialize, Serialize};

@@ -4,12 +4,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ate_chain::{ChainId, Contents, Local, Pending, Position};
 use ate_net::{
     ChainAddress, Client, Endpoint, Link, LinkState, NetError, NodeAddress, NodeId, QuicLimits,
-    QuicTransport, RefusalCode, Remote, RemoteStatus, Transport, TransportError, blocking,
+    QuicTransport, RefusalCode, Remote, RemoteStatus, Transport, TransportError, WeakRemote,
+    Witnesses, blocking,
 };
 use ate_view::Chain;
 use parking_lot::Mutex;
@@ -44,6 +46,32 @@ pub(crate) struct NetOptions {
     pub(crate) contents: Contents,
     /// For a node to answer when a chain is opened for the first time.
     pub(crate) answer_within: Duration,
+    pub(crate) witnesses: Vec<NodeAddress>,
+    pub(crate) witnesses_needed: usize,
+}
+
+impl NetOptions {
+    /// Whoever is trusted for what nobody else says must be named with its key: first use proves nothing here.
+    fn witnesses(&self) -> Result<Witnesses, Error> {
+        let endpoint = |address: &NodeAddress| match address.node() {
+            Some(node) => Ok(address.endpoint(node)),
+            None => Err(Error::Net(NetError::Transport(TransportError::Unusable {
+                why: format!(
+                    "a witness is named with its key, as the node prints it: ate://KEY@{}",
+                    address.host_port()
+                ),
+            }))),
+        };
+        Ok(Witnesses {
+            nodes: self
+                .witnesses
+                .iter()
+                .map(endpoint)
+                .collect::<Result<_, _>>()?,
+            needed: self.witnesses_needed,
+            within: self.answer_within,
+        })
+    }
 }
 
 impl Default for NetOptions {
@@ -52,6 +80,8 @@ impl Default for NetOptions {
             transport: None,
             contents: Contents::Eager,
             answer_within: ANSWER_WITHIN,
+            witnesses: Vec::new(),
+            witnesses_needed: 1,
         }
     }
 }
@@ -60,9 +90,12 @@ impl Default for NetOptions {
 pub(crate) struct Net {
     client: Client,
     known: Arc<KnownNodes>,
+    /// Times that a node was found out.
+    accused: Arc<AtomicU64>,
     contents: Contents,
     answer_within: Duration,
-    remotes: Mutex<HashMap<ChainId, Remote>>,
+    /// Those of chains that were let go are gone with them, and with the last of a node the link to it.
+    remotes: Mutex<HashMap<ChainId, WeakRemote>>,
     handle: Handle,
     /// `None` if the runtime is the caller's.
     runtime: Option<Runtime>,
@@ -140,15 +173,21 @@ impl Net {
             Some(dir) => KnownNodes::in_dir(dir),
             None => KnownNodes::in_memory(),
         });
+        let accused = Arc::new(AtomicU64::new(0));
         let client = Client::new(
             transport,
             inner.identity.clone(),
             inner.random.clone(),
-            Arc::new(notebook::Pages(known.clone())),
+            Arc::new(notebook::Pages {
+                known: known.clone(),
+                accused: accused.clone(),
+            }),
         )?;
+        client.set_witnesses(options.witnesses()?);
         Ok(Self {
             client,
             known,
+            accused,
             contents: options.contents,
             answer_within: options.answer_within,
             remotes: Mutex::default(),
@@ -165,6 +204,11 @@ impl Net {
             let ending = async move { client.close(GOODBYE_WITHIN).await };
             self.client.run(ending, || ()).wait();
         }
+    }
+
+    /// How a chain that is in memory stands to its node.
+    fn remote(&self, chain: &ChainId) -> Option<Remote> {
+        self.remotes.lock().get(chain)?.upgrade()
     }
 
     /// The runtime on which all of it runs.
@@ -403,14 +447,16 @@ impl StoreInner {
         let link = net.client.link(&full.node().endpoint(node));
         let _entered = net.handle.enter();
         let remote = link.follow(chain.local(), net.contents)?;
-        net.remotes.lock().insert(chain.id(), remote);
+        let mut remotes = net.remotes.lock();
+        remotes.retain(|_, remote| remote.upgrade().is_some());
+        remotes.insert(chain.id(), remote.downgrade());
         Ok(())
     }
 
     /// Waits until a replica has what its node said to have.
     async fn reaches(&self, net: &Net, chain: &Chain, size: u64) -> Result<(), Error> {
         const LOOK_EVERY: Duration = Duration::from_millis(100);
-        if let Some(remote) = net.remotes.lock().get(&chain.id()) {
+        if let Some(remote) = net.remote(&chain.id()) {
             remote.said(size);
         }
         loop {
@@ -418,7 +464,7 @@ impl StoreInner {
             if position.0 >= size {
                 return Ok(());
             }
-            let remote = net.remotes.lock().get(&chain.id()).cloned();
+            let remote = net.remote(&chain.id());
             if let Some(what) = remote.and_then(|remote| remote.status().diverged) {
                 return Err(Error::Net(NetError::Diverged(what)));
             }
@@ -431,7 +477,7 @@ impl StoreInner {
     /// How a chain stands to the node that it follows; `None` if it follows none.
     pub(crate) fn replica_status(&self, chain: &Chain) -> Option<ReplicaStatus> {
         let net = self.net.lock().clone()?;
-        let remote = net.remotes.lock().get(&chain.id()).cloned()?;
+        let remote = net.remote(&chain.id())?;
         Some(ReplicaStatus {
             node: remote.link().endpoint().clone(),
             link: remote.link().state(),

@@ -72,6 +72,8 @@ pub struct StoreInfo {
 impl Store {
     pub(crate) fn over(inner: StoreInner) -> Self {
         let inner = Arc::new(inner);
+        #[cfg(feature = "net")]
+        inner.this.get_or_init(|| Arc::downgrade(&inner));
         inner.begin_upkeep();
         Self {
             _closer: Arc::new(Closer(inner.clone())),

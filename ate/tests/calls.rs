@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ate::calls::{Call, CallError, Calls, Feed, MemoryHub, Request, StreamingRequest};
+use ate::calls::{
+    Call, CallError, Calls, Feed, JsonFeed, MemoryHub, Request, Stopped, StreamingRequest,
+};
 use ate::prelude::*;
-use ate::{ErrorKind, Identity, Seed, crypto::SeededRandom};
+use ate::{ErrorKind, Identity, Json, Seed, crypto::SeededRandom};
 
 #[derive(Serialize, Deserialize, Record)]
 struct Door {
@@ -177,4 +179,111 @@ fn a_call_that_takes_too_long_ends_at_its_deadline() {
     let call = setting.bob.call(Divide { what: 1, by: 1 });
     let answer = call.deadline(Duration::from_millis(100)).wait();
     assert_eq!(answer, Err(CallError::Deadline));
+}
+
+#[derive(Serialize, Deserialize)]
+struct Forecast(Json);
+
+impl Request for Forecast {
+    type Answer = Json;
+    type Error = String;
+    const NAME: &'static str = "forecast";
+}
+
+fn json(text: &str) -> Json {
+    text.parse().expect("a document")
+}
+
+/// All documents of an answer.
+fn asked(calls: &Calls, service: &str, request: &str) -> Result<Vec<Json>, CallError<String>> {
+    let mut answers = calls.call_json(service, &json(request)).wait()?;
+    let mut all = Vec::new();
+    while let Some(answer) = answers.next().wait()? {
+        all.push(answer);
+    }
+    Ok(all)
+}
+
+#[test]
+fn json_is_called_and_served_by_name_and_by_type() {
+    let setting = setting();
+    let typed = setting.anna.serve(|call: Call<Forecast>| async move {
+        let long = format!("\"{}\"", "x".repeat(3 << 20));
+        match call.0.as_str() {
+            "\"long\"" => Ok(json(&long)),
+            "null" => Err("of what?".to_owned()),
+            _ => Ok(call.into_request().0),
+        }
+    });
+    let typed = typed.wait().unwrap();
+    let text = r#"{"day":  1.50}"#;
+    assert_eq!(asked(&setting.bob, "forecast", text), Ok(vec![json(text)]));
+    let long = asked(&setting.bob, "forecast", "\"long\"").unwrap();
+    assert_eq!(long[0].as_str().len(), (3 << 20) + 2);
+    let refused = asked(&setting.bob, "forecast", "null");
+    assert_eq!(refused, Err(CallError::Handler("of what?".to_owned())));
+    typed.finish().wait();
+
+    let named = |call: Call<Json>, mut feed: JsonFeed| async move {
+        if call.as_str() == "\"huge\"" {
+            let huge = json(&format!("\"{}\"", "x".repeat(1 << 20)));
+            assert_eq!(feed.send(&huge).await, Err(Stopped::TooLarge));
+            return Err("too large".to_owned());
+        }
+        for number in 1..=2 {
+            let sent = feed.send(&json(&number.to_string())).await;
+            sent.map_err(|error| error.to_string())?;
+        }
+        Ok(Some(json("3")))
+    };
+    let _named = setting.anna.serve_json("count up", named).wait().unwrap();
+    let counted = asked(&setting.bob, "count up", "{}").unwrap();
+    assert_eq!(counted, [json("1"), json("2"), json("3")]);
+    let huge = asked(&setting.bob, "count up", "\"huge\"");
+    assert_eq!(huge, Err(CallError::Handler("too large".to_owned())));
+
+    let typed = |call: Call<Json>, _: JsonFeed| async move { Ok(Some(call.into_request())) };
+    let _typed = setting.anna.serve_json("forecast", typed).wait().unwrap();
+    let answer = setting.bob.call(Forecast(json(text))).wait();
+    assert_eq!(answer, Ok(json(text)));
+    let nobody = asked(&setting.bob, "nothing", "{}");
+    assert!(matches!(nobody, Err(CallError::Unreachable { .. })));
+}
+
+#[test]
+fn a_server_that_finishes_answers_what_it_has_taken_and_takes_no_more() {
+    let setting = setting();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (go, going) = tokio::sync::oneshot::channel::<()>();
+    let going = Arc::new(tokio::sync::Mutex::new(Some(going)));
+    let handler = move |call: Call<Divide>| {
+        let (begun, going) = (begun.clone(), going.clone());
+        async move {
+            let Some(going) = going.lock().await.take() else {
+                // Others came before the server had gone.
+                return std::future::pending().await;
+            };
+            begun.send(()).expect("the test waits for it");
+            drop(going.await);
+            divide(call).await
+        }
+    };
+    let serving = setting.anna.serve(handler).wait().unwrap();
+    let bob = setting.bob.clone();
+    let taken = std::thread::spawn(move || bob.call(Divide { what: 6, by: 3 }).wait());
+    begins.recv().unwrap();
+    let finished = std::thread::spawn(move || serving.finish().wait());
+    // Only when it is no longer announced, so that it cannot be taken.
+    let refused = loop {
+        let call = setting.bob.call(Divide { what: 1, by: 1 });
+        match call.deadline(Duration::from_millis(500)).wait() {
+            Err(CallError::Unreachable { .. }) => break true,
+            Err(CallError::Deadline) => {}
+            _ => break false,
+        }
+    };
+    assert!(refused && !finished.is_finished());
+    go.send(()).unwrap();
+    assert_eq!(taken.join().unwrap(), Ok(2));
+    finished.join().unwrap();
 }

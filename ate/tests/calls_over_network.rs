@@ -217,3 +217,44 @@ fn the_handles_of_one_store_call_each_other_without_a_node() {
     let _serving = calls(&here).serve(echo).wait().expect("served");
     assert_eq!(calls(&here).call(Echo(vec![2])).wait(), Ok(Echo(vec![2])));
 }
+
+#[test]
+fn a_chain_calls_and_serves_by_itself_and_all_its_handles_share_one_session() {
+    let setting = setting();
+    let (anna, bob) = (&setting.anna.1, &setting.bob.1);
+    let serving = anna.serve(echo).wait().expect("served");
+    for round in 0..5 {
+        assert_eq!(
+            bob.clone().call(Echo(vec![round])).wait(),
+            Ok(Echo(vec![round]))
+        );
+    }
+    let again = setting.bob.0.existing_chain(&bob.id().to_string());
+    let again = again.wait().expect("the same chain");
+    assert_eq!(again.call(Echo(vec![9])).wait(), Ok(Echo(vec![9])));
+    assert_eq!(serving.session_count(), 1);
+    let own = calls(&setting.bob);
+    assert_eq!(own.call(Echo(vec![1])).wait(), Ok(Echo(vec![1])));
+    assert_eq!(serving.session_count(), 2);
+    let counting = |call: Call<Count>, mut feed: Feed<Count>| async move {
+        feed.send(&call.0).await.map_err(|error| error.to_string())
+    };
+    let _counting = bob.serve_streaming(counting).wait().expect("served");
+    let mut items = anna.stream(Count(7)).wait().expect("answered");
+    assert_eq!(items.next().wait(), Ok(Some(7)));
+    setting.serving.shut_down().wait();
+}
+
+#[test]
+fn a_chain_without_its_store_says_that_nobody_can_be_reached() {
+    let store = Store::in_memory().expect("a store");
+    let chain = store.chain("office").wait().expect("a chain");
+    let serving = chain.serve(echo).wait().expect("served");
+    assert_eq!(chain.call(Echo(vec![2])).wait(), Ok(Echo(vec![2])));
+    drop((serving, store));
+    let answer = chain.call(Echo(vec![3])).wait();
+    assert!(
+        matches!(answer, Err(CallError::Unreachable { .. })),
+        "{answer:?}"
+    );
+}

@@ -148,3 +148,68 @@ fn a_replica_is_opened_and_read_without_its_node_and_catches_up_when_it_is_back(
     assert_eq!(notes.local().staged(), []);
     serving.shut_down().wait();
 }
+
+/// A store that has opened replicas of many nodes in its life holds connections for those alone that it has open.
+#[test]
+fn with_the_last_replica_of_a_node_goes_the_connection_to_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let host = Store::open(dir.path().join("host")).wait().expect("opens");
+    let serving = serve(&host);
+    let connections = || serving.metrics().connections_open.value();
+    let store = Store::builder(dir.path().join("writer")).open_chains_max(0);
+    let writer = store.open().wait().expect("opens");
+    let notes = writer
+        .create_chain(&address(&serving, "notes"))
+        .wait()
+        .expect("planned");
+    notes.put("first", note("hello")).wait().expect("landed");
+    assert_eq!(connections(), 1);
+    drop(notes);
+    let begun = Instant::now();
+    while connections() > 0 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "the connection stays"
+        );
+        // Opening another chain is what lets idle ones go.
+        writer.chain("another").wait().expect("a local one");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // It comes back with the replica.
+    let again = writer.chain(&address(&serving, "notes")).wait();
+    let again = again.expect("it is here");
+    again.put("second", note("back")).wait().expect("landed");
+    assert_eq!(connections(), 1);
+}
+
+/// Where the machine has IPv6: an address in brackets, and a client that reaches both kinds over its one socket.
+#[test]
+#[expect(clippy::print_stderr, reason = "what was not checked is told")]
+fn a_node_is_reached_over_ipv6_where_there_is_any() {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        eprintln!("NOT CHECKED: this machine has no IPv6");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let host = Store::open(dir.path().join("host")).wait().expect("opens");
+    let options = ServeOptions::on("[::1]:0".parse().expect("an address"));
+    let serving = host.serve(&options).expect("served");
+    let url = address(&serving, "notes");
+    assert!(url.contains("@[::1]:"), "{url}");
+    let writer = Store::open(dir.path().join("writer"))
+        .wait()
+        .expect("opens");
+    let notes = writer.create_chain(&url).wait().expect("planned");
+    notes.put("first", note("hello")).wait().expect("landed");
+    let status = writer.replica_status(&notes).expect("a replica");
+    assert_eq!(status.node.host, "::1");
+
+    let other = Store::open(dir.path().join("other")).wait().expect("opens");
+    let serving = serve(&other);
+    let notes = writer.create_chain(&address(&serving, "notes")).wait();
+    let notes = notes.expect("planned");
+    notes
+        .put("first", note("over IPv4"))
+        .wait()
+        .expect("landed");
+}

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -28,6 +29,16 @@ const LIMIT: Duration = Duration::from_secs(300);
 struct Bug {
     name: &'static str,
     found_by: &'static [(&'static str, &'static str)],
+}
+
+/// Test programs and the directories they run in, by name.
+type Programs = BTreeMap<String, (PathBuf, PathBuf)>;
+
+/// One test, with one bug or none.
+struct Run {
+    binary: &'static str,
+    test: &'static str,
+    bug: Option<&'static str>,
 }
 
 /// Every planted bug. To add one: a line here, and `#[cfg(ate_planted)]` with its name in the code.
@@ -296,6 +307,10 @@ const BUGS: &[Bug] = &[
             "a_greeting_from_another_connection_opens_nothing",
         )],
     },
+    Bug {
+        name: "believe-any-witness",
+        found_by: &[("witnesses", "a_witness_of_another_history_is_heard")],
+    },
 ];
 
 /// The compiler's stand-in: `Some` if cargo has started this program in the compiler's place.
@@ -321,22 +336,33 @@ pub(crate) fn command(names: &[String]) -> Result<Outcome> {
     let begun = Instant::now();
     let tests = build(&bugs)?;
     println!("    built in {:.1} s", begun.elapsed().as_secs_f64());
-    let scratch = Scratch::new("planted")?;
-    let mut checked: Vec<(&str, &str)> =
-        bugs.iter().flat_map(|bug| bug.found_by).copied().collect();
-    checked.sort_unstable();
-    checked.dedup();
-    for (binary, test) in checked {
-        if let Ending::Failed(text) = run(&tests, binary, test, None, &scratch)? {
-            bail!("{binary} {test} fails without any bug:\n{text}");
-        }
-    }
+    let without = check_without_bugs(&tests, &bugs)?;
+    println!("    {without} tests pass without a bug");
+    let runs: Vec<Run> = bugs
+        .iter()
+        .flat_map(|bug| {
+            let by = |&(binary, test)| Run {
+                binary,
+                test,
+                bug: Some(bug.name),
+            };
+            bug.found_by.iter().map(by)
+        })
+        .collect();
+    let ended = run_all(&tests, &runs)?;
     let mut found = 0;
     for bug in &bugs {
+        let of_it = runs.iter().zip(&ended);
+        let of_it = of_it.filter(|(run, _)| run.bug == Some(bug.name));
         let mut missed = Vec::new();
-        for (binary, test) in bug.found_by {
-            match run(&tests, binary, test, Some(bug.name), &scratch)? {
-                Ending::Failed(_) => println!("    {}: found by {binary} {test}", bug.name),
+        for (Run { binary, test, .. }, (ending, seconds)) in of_it {
+            match ending {
+                Ending::Failed(_) => {
+                    println!(
+                        "    {}: found by {binary} {test} ({seconds:.1} s)",
+                        bug.name
+                    );
+                }
                 Ending::Passed => missed.push(format!("{binary} {test}")),
             }
         }
@@ -351,6 +377,26 @@ pub(crate) fn command(names: &[String]) -> Result<Outcome> {
         bail!("{} planted bugs were not found", bugs.len() - found);
     }
     Ok(Outcome::Passed)
+}
+
+/// Every test that is to find a bug has to pass without one; how many they are.
+fn check_without_bugs(tests: &Programs, bugs: &[&Bug]) -> Result<usize> {
+    let mut checked: Vec<(&str, &str)> =
+        bugs.iter().flat_map(|bug| bug.found_by).copied().collect();
+    checked.sort_unstable();
+    checked.dedup();
+    let run = |(binary, test)| Run {
+        binary,
+        test,
+        bug: None,
+    };
+    let runs: Vec<Run> = checked.into_iter().map(run).collect();
+    for (Run { binary, test, .. }, (ending, _)) in runs.iter().zip(run_all(tests, &runs)?) {
+        if let Ending::Failed(text) = ending {
+            bail!("{binary} {test} fails without any bug:\n{text}");
+        }
+    }
+    Ok(runs.len())
 }
 
 /// The bugs of these names, or found by tests of these programs; all of them if nothing is named.
@@ -368,7 +414,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Bug>> {
 }
 
 /// Builds the test programs with the bugs in them; program and the directory it runs in, by name.
-fn build(bugs: &[&Bug]) -> Result<BTreeMap<String, (PathBuf, PathBuf)>> {
+fn build(bugs: &[&Bug]) -> Result<Programs> {
     let mut names: Vec<&str> = bugs
         .iter()
         .flat_map(|bug| bug.found_by)
@@ -401,7 +447,7 @@ fn build(bugs: &[&Bug]) -> Result<BTreeMap<String, (PathBuf, PathBuf)>> {
     Ok(tests)
 }
 
-fn executables(messages: &str) -> Result<BTreeMap<String, (PathBuf, PathBuf)>> {
+fn executables(messages: &str) -> Result<Programs> {
     let mut found = BTreeMap::new();
     for line in messages.lines() {
         let message: Value =
@@ -434,17 +480,43 @@ enum Ending {
     Failed(String),
 }
 
+/// Runs each once, as many at a time as there are processors; how they ended, in their order, with the seconds that they took.
+fn run_all(tests: &Programs, runs: &[Run]) -> Result<Vec<(Ending, f64)>> {
+    let scratch = Scratch::new("planted")?;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut ended = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(run) = runs.get(number) else {
+                return ended;
+            };
+            let begun = Instant::now();
+            let output = scratch.path().join(number.to_string());
+            let ending = run_one(tests, run, &output);
+            ended.push((number, ending, begun.elapsed().as_secs_f64()));
+        }
+    };
+    let mut ended: Vec<_> = std::thread::scope(|scope| {
+        let working: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let joined = working.into_iter().map(|worker| worker.join());
+        joined
+            .flat_map(|ended| ended.expect("a worker does not panic"))
+            .collect()
+    });
+    ended.sort_unstable_by_key(|(number, ..)| *number);
+    let ended = ended.into_iter();
+    ended
+        .map(|(_, ending, seconds)| Ok((ending?, seconds)))
+        .collect()
+}
+
 /// Runs one test alone. Only a test that itself failed counts as failed: one that does not exist, or a program that dies, is an error.
-fn run(
-    tests: &BTreeMap<String, (PathBuf, PathBuf)>,
-    binary: &str,
-    test: &str,
-    bug: Option<&str>,
-    scratch: &Scratch,
-) -> Result<Ending> {
+fn run_one(tests: &Programs, run: &Run, output: &Path) -> Result<Ending> {
+    let Run { binary, test, bug } = *run;
     let (program, package) = &tests[binary];
-    let path = scratch.path().join("output");
-    let file = File::create(&path)?;
+    let file = File::create(output)?;
     let mut command = Command::new(program);
     command
         .args(["--exact", test, "--test-threads=1"])
@@ -461,7 +533,7 @@ fn run(
     let context = || format!("{binary} {test} with {}", bug.unwrap_or("no bug"));
     let status =
         ended_at_most(command.spawn().with_context(context)?, LIMIT).with_context(context)?;
-    let text = std::fs::read_to_string(&path)?;
+    let text = std::fs::read_to_string(output)?;
     if status.success() && text.contains("test result: ok. 1 passed") {
         Ok(Ending::Passed)
     } else if status.code() == Some(101) && text.contains(&format!("test {test} ... FAILED")) {

@@ -10,6 +10,7 @@ use ate_crypto::{Identity, Random};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Clocks;
@@ -19,6 +20,7 @@ use super::frame::{Parting, SessionId};
 use super::limits::CallLimits;
 use super::path::{CallPath, ServingPath};
 use super::sessions::ServiceSessions;
+use crate::inline;
 use crate::transport::Task;
 
 mod handling;
@@ -30,6 +32,10 @@ pub use handling::{Answers, Handler, IncomingCall, Stopped};
 const SPARE_PATHS: usize = 256;
 /// How long to wait before a server announces itself again after its path was lost.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is looked whether all that was taken is answered.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// For the last answers to leave, before somebody ends the connection below them.
+const ARRIVE_WITHIN: Duration = Duration::from_millis(100);
 
 /// Who serves what, and whom.
 #[derive(Clone)]
@@ -94,10 +100,11 @@ impl Service {
             let server = Arc::new(Server::new(settings, handler)?);
             let serving = server.announce(&*path).await?;
             let (stop, stopped) = oneshot::channel();
-            tokio::spawn(attend(server.clone(), path, serving, stopped));
+            let attending = tokio::spawn(attend(server.clone(), path, serving, stopped));
             Ok(Serving {
                 server,
-                _stop: stop,
+                stop,
+                attending,
             })
         })
     }
@@ -109,7 +116,8 @@ impl Service {
 pub struct Serving {
     server: Arc<Server>,
     /// Stops when it is dropped.
-    _stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
+    attending: JoinHandle<()>,
 }
 
 impl Serving {
@@ -117,6 +125,30 @@ impl Serving {
     #[must_use]
     pub fn session_count(&self) -> usize {
         self.server.sessions.session_count()
+    }
+
+    /// Takes no more calls, and is done when those that were taken are answered and their answers were handed on. What ends calls that nobody answers is
+    /// their deadline.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, it is as if the [`Serving`] were dropped.
+    pub fn finish(self) -> Task<'static, ()> {
+        let Self {
+            server,
+            stop,
+            attending,
+        } = self;
+        drop(stop);
+        Box::pin(async move {
+            // It fails only if the runtime ends.
+            let _ = attending.await;
+            while server.paths.available_permits() < server.paths_max() {
+                // Those who came meanwhile are told too.
+                server.tell(server.sessions.part(Parting::Closing));
+                sleep(LOOK_EVERY).await;
+            }
+            sleep(ARRIVE_WITHIN).await;
+        })
     }
 }
 
@@ -154,12 +186,16 @@ impl Server {
             clocks: Clocks::new(settings.clock.clone()),
             handler,
             handlers: Arc::new(Semaphore::new(limits.handlers_max)),
-            paths: Arc::new(Semaphore::new(limits.sessions_max + SPARE_PATHS)),
+            paths: Arc::new(Semaphore::new(paths_max(&limits))),
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
             visits: Mutex::default(),
             settings,
         })
+    }
+
+    fn paths_max(&self) -> usize {
+        paths_max(&self.settings.limits)
     }
 
     async fn announce(&self, path: &dyn CallPath) -> Result<Box<dyn ServingPath>, PathError> {
@@ -180,6 +216,10 @@ impl Server {
             }
         }
     }
+}
+
+fn paths_max(limits: &CallLimits) -> usize {
+    limits.sessions_max.saturating_add(SPARE_PATHS)
 }
 
 /// Takes paths until it is stopped.
@@ -212,7 +252,7 @@ async fn attend(
                 }
             }
             accepted = current.accept() => match (accepted, server.paths.clone().try_acquire_owned()) {
-                (Some(duplex), Ok(room)) => drop(tokio::spawn(visit::attend(server.clone(), duplex, room))),
+                (Some(duplex), Ok(room)) => inline::spawn(visit::attend(server.clone(), duplex, room)),
                 // Dropping the path is the answer when there is no room even to refuse.
                 (Some(_), Err(_)) => {}
                 (None, _) => serving = None,

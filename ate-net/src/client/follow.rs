@@ -19,6 +19,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// After so long without news, what came is synced.
 const SYNC_AFTER: Duration = Duration::from_millis(100);
+/// Frames that are taken in without handing the thread's other tasks over first.
+const SMALL_BYTES: usize = 32 << 10;
 
 pub(super) async fn follow(shared: Arc<Shared>, weak: Weak<Local>) {
     let mut pause = PAUSE;
@@ -77,6 +79,11 @@ async fn stream(shared: &Shared, weak: &Weak<Local>, session: &Session) -> Resul
     };
     let (_writer, mut reader) = session.request(&request).await?;
     let mut is_dirty = false;
+    let kept = || {
+        let notebook = &shared.link.client.notebook;
+        notebook.kept(&shared.chain, &shared.link.endpoint.node)
+    };
+    let mut before = blocking(kept);
     loop {
         let message = match next(&mut reader, is_dirty).await {
             Some(message) => message?,
@@ -100,7 +107,13 @@ async fn stream(shared: &Shared, weak: &Weak<Local>, session: &Session) -> Resul
             Kind::Frames => {
                 let frames = ShownFrame::decode_all(&payload)
                     .map_err(|error| accuse(shared, error.to_string(), None))?;
-                let taken = blocking(|| local.take_in(&frames)).map_err(NetError::from);
+                let take_in = || local.take_in(&frames);
+                // Handing the thread's other tasks over costs more than a few commits.
+                let taken = match payload.len() {
+                    0..=SMALL_BYTES => take_in(),
+                    _ => blocking(take_in),
+                };
+                let taken = taken.map_err(NetError::from);
                 taken.map_err(|error| match error {
                     NetError::Diverged(what) => accuse(shared, what, None),
                     error => error,
@@ -109,7 +122,12 @@ async fn stream(shared: &Shared, weak: &Weak<Local>, session: &Session) -> Resul
             }
             Kind::Standing => {
                 let standing: Standing = decode(&payload)?;
-                blocking(|| hold(shared, &local, &standing))?;
+                let mut hold = || hold(shared, &local, &standing, &mut before);
+                match &standing.note {
+                    None => hold()?,
+                    // It may be written down.
+                    Some(_) => blocking(hold)?,
+                }
             }
             _ => {
                 return Err(NetError::Protocol {
@@ -144,8 +162,13 @@ fn accuse(shared: &Shared, what: String, now: Option<Kept>) -> NetError {
     NetError::Diverged(what)
 }
 
-/// Holds what the node says against the own state, and against what it said before.
-fn hold(shared: &Shared, local: &Local, standing: &Standing) -> Result<(), NetError> {
+/// Holds what the node says against the own state, and against what it said before, as far as that was written down.
+fn hold(
+    shared: &Shared,
+    local: &Local,
+    standing: &Standing,
+    before: &mut Option<Kept>,
+) -> Result<(), NetError> {
     let (notebook, node) = (&shared.link.client.notebook, &shared.link.endpoint.node);
     let now = Kept {
         size: standing.size,
@@ -168,7 +191,6 @@ fn hold(shared: &Shared, local: &Local, standing: &Standing) -> Result<(), NetEr
             }
         }
     };
-    let before = notebook.kept(&shared.chain, node);
     let known = before
         .as_ref()
         .map_or(0, |kept| kept.size)
@@ -196,10 +218,15 @@ fn hold(shared: &Shared, local: &Local, standing: &Standing) -> Result<(), NetEr
         None => {}
     }
     shared.note(|status| status.node_size = Some(now.size));
-    let is_further =
-        before.is_none_or(|kept| now.size > kept.size || kept.note.is_none() && is_signed);
+    let is_further = before
+        .as_ref()
+        .is_none_or(|kept| now.size > kept.size || kept.note.is_none() && is_signed);
     if is_further && local.position().0 >= now.size {
         notebook.keep(&shared.chain, node, &now);
+        // What was not signed may not have been written down; what came in knows that size anyway.
+        if now.note.is_some() {
+            *before = notebook.kept(&shared.chain, node);
+        }
     }
     Ok(())
 }

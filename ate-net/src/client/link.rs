@@ -166,7 +166,8 @@ impl Link {
         }
     }
 
-    fn unreachable(&self) -> NetError {
+    /// What to say when time is over.
+    pub(super) fn unreachable(&self) -> NetError {
         let why = match self.state() {
             LinkState::Down { why: Some(why) } => why,
             _ => "no answer in time".to_owned(),

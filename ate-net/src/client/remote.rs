@@ -2,12 +2,16 @@
 
 use std::sync::{Arc, Weak};
 
-use ate_chain::{ChainId, Contents, FetchError, Local, OpenError, Pending, Upstream, Wanted};
+use ate_chain::{
+    ChainId, Contents, FetchError, Local, OpenError, Pending, Position, Upstream, Wanted,
+    WitnessError,
+};
+use ate_crypto::Hash;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::link::Link;
-use super::{fetch, follow, submit};
+use super::{fetch, follow, submit, witness};
 use crate::node::blocking;
 use crate::promise::promise;
 use crate::transport::signal::Signal;
@@ -28,9 +32,21 @@ pub struct RemoteStatus {
     pub diverged: Option<String>,
 }
 
-/// A chain that follows a node. Held by the chain itself too: dropping this changes nothing.
+/// A chain that follows a node. Held by the chain itself too: dropping this changes nothing, and holding it keeps the link.
 #[derive(Clone)]
 pub struct Remote(pub(super) Arc<Shared>);
+
+/// A [`Remote`] that keeps neither the replica's tasks nor its link alive.
+#[derive(Clone)]
+pub struct WeakRemote(Weak<Shared>);
+
+impl WeakRemote {
+    /// `None` once the replica is gone.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Remote> {
+        self.0.upgrade().map(Remote)
+    }
+}
 
 pub(super) struct Shared {
     pub(super) link: Arc<Link>,
@@ -43,6 +59,7 @@ pub(super) struct Shared {
     stage: Notify,
     /// The node has news of the chain, or might have.
     pub(super) look: Notify,
+    pub(super) witnesses: witness::Links,
 }
 
 /// What the chain holds: with it the tasks end.
@@ -63,6 +80,12 @@ impl Remote {
         self.0.note(|status| {
             status.node_size = Some(status.node_size.unwrap_or(0).max(size));
         });
+    }
+
+    /// For whoever keeps a list of replicas.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakRemote {
+        WeakRemote(Arc::downgrade(&self.0))
     }
 
     /// The link that it uses.
@@ -90,6 +113,7 @@ impl Link {
             send: Notify::new(),
             stage: Notify::new(),
             look: Notify::new(),
+            witnesses: witness::Links::default(),
         });
         let stopped = Arc::new(Signal::new(false));
         local.follow(Arc::new(Handle {
@@ -126,6 +150,24 @@ impl Upstream for Handle {
         let shared = self.shared.clone();
         self.shared.link.client.runtime.spawn(async move {
             promise.keep(fetch::fetch(&shared, &wanted).await);
+        });
+        pending
+    }
+
+    fn has_witnesses(&self) -> bool {
+        !self.shared.link.client.witnesses.lock().nodes.is_empty()
+    }
+
+    fn witness(&self, position: Position, root: Hash) -> Pending<Result<(), WitnessError>> {
+        let ended = || WitnessError::TooFew {
+            signed: 0,
+            needed: 1,
+            why: "the client has ended".to_owned(),
+        };
+        let (promise, pending) = promise(move || Err(ended()));
+        let shared = self.shared.clone();
+        self.shared.link.client.runtime.spawn(async move {
+            promise.keep(witness::witness(&shared, position, root).await);
         });
         pending
     }

@@ -119,7 +119,10 @@ async fn hear(
                 // The whole batch is sent again, and judged again.
                 Some(Answered::Refused { .. }) if !is_complete => {}
                 // A refusal is kept before it is told.
-                Some(answer) => blocking(|| local.answered(id, answer)),
+                Some(answer @ Answered::Refused { .. }) => {
+                    blocking(|| local.answered(id, answer));
+                }
+                Some(answer) => local.answered(id, answer),
                 None => {}
             }
         }

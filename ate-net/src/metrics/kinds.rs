@@ -81,6 +81,8 @@ label!(
     Fetch = "fetch",
     /// Where a chain stands, signed.
     Standing = "standing",
+    /// That the node holds a chain so far, signed.
+    Witness = "witness",
     /// A call to a service.
     Call = "call",
     /// To serve calls.

@@ -14,6 +14,8 @@ use crate::wire::{Kind, RefusalCode, Standing, encode};
 
 /// A follower has nothing to say.
 const FOLLOWER_BYTES_MAX: usize = 64;
+/// Commits behind the last that was shown which are read without handing the thread's other tasks over first.
+const NEWS_COMMITS: u64 = 4;
 
 /// Whether a standing is signed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,13 +94,18 @@ async fn show(
     loop {
         bytes.clear();
         let shown_to = from.seq();
-        let shown = visit.work(|| {
+        let show = || {
             let mut frames: Vec<ShownFrame> = Vec::new();
             let behind = local.show(from, contents, limits.shown_bytes, &mut frames)?;
             frames.iter().for_each(|frame| frame.encode(&mut bytes));
             Ok::<_, NetError>(behind)
-        });
-        from = shown.await?;
+        };
+        // What has just come is still in memory.
+        from = if local.position().0.saturating_sub(shown_to) <= NEWS_COMMITS {
+            visit.little(show).await?
+        } else {
+            visit.work(show).await?
+        };
         if !bytes.is_empty() {
             visit.send(writer, Kind::Frames, &bytes).await?;
             let metrics = &visit.shared.gate.metrics;
@@ -114,10 +121,13 @@ async fn show(
         };
         // A follower that waits for news holds no buffer.
         bytes = Vec::new();
-        let standing = visit.work(|| standing(visit, local, note)).await;
-        if note == Note::Signed {
-            signed_at = Some(Instant::now());
-        }
+        let standing = match note {
+            Note::None => visit.little(|| standing(visit, local, note)).await,
+            Note::Signed => {
+                signed_at = Some(Instant::now());
+                visit.work(|| standing(visit, local, note)).await
+            }
+        };
         visit
             .send(writer, Kind::Standing, &encode(&standing))
             .await?;

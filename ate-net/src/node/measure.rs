@@ -13,6 +13,7 @@ pub(super) fn kind_of(request: &Request) -> RequestKind {
         Request::Submit { .. } => RequestKind::Submit,
         Request::Fetch { .. } => RequestKind::Fetch,
         Request::Standing { .. } => RequestKind::Standing,
+        Request::Witness { .. } => RequestKind::Witness,
         Request::Ping => RequestKind::Ping,
         Request::Call { .. } | Request::Announcements { .. } => RequestKind::Call,
         Request::Serve { .. } => RequestKind::Serve,

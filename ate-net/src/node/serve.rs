@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ate_chain::{ChainId, ContentId, Local};
+use ate_chain::{ChainId, ContentId, Local, Position};
 use ate_crypto::{Hash, KeyId};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::budget::Share;
-use super::{Shared, blocking, calls, code, follow, greet, left, measure, submit};
+use super::{Shared, blocking, calls, code, follow, greet, left, measure, submit, witness};
 use crate::error::NetError;
 use crate::framed::{CONTROL_BYTES_MAX, FrameReader, FrameWriter, framed};
 use crate::gate::Place;
@@ -214,6 +214,10 @@ impl Visit {
                 }
                 None => self.absent(writer).await,
             },
+            Request::Witness { chain, size } => match self.readable(chain_of(chain)).await? {
+                Some(local) => witness::witness(self, &local, Position(size), writer).await,
+                None => self.absent(writer).await,
+            },
             Request::Announcements { chain, service } => {
                 calls::announcements(self, chain, &service, writer).await
             }
@@ -260,6 +264,13 @@ impl Visit {
         let _own = self.working.acquire().await;
         let _all = self.shared.working.acquire().await;
         blocking(work)
+    }
+
+    /// As [`work`](Self::work) for what certainly takes no longer than to hand the other tasks of this thread over first.
+    pub(super) async fn little<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _own = self.working.acquire().await;
+        let _all = self.shared.working.acquire().await;
+        work()
     }
 
     /// Sends within the time that a peer has for a message.

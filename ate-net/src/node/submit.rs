@@ -1,6 +1,6 @@
 //! Taking in batches: cheap refusals first, one stream in the order in which it came, answers when they are durable.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use ate_chain::{Batch, ChainId, Committed, Local, Pending, Reject, SubmitError};
 use bytes::Bytes;
@@ -21,6 +21,8 @@ use crate::wire::{Answers, Kind, RefusalCode, Reply, WireAnswer, WireReject, enc
 const TICKET_BYTES: usize = 8;
 /// What little of a batch needs no room among what all peers together may have here: the head of a message.
 const UNCOUNTED_BYTES: usize = 512;
+/// A batch that is taken in without handing the thread's other tasks over first.
+const LITTLE_BYTES: usize = 16 << 10;
 
 /// A batch that was handed over.
 struct Waiting {
@@ -79,6 +81,7 @@ async fn take_in(
     waiting: mpsc::Sender<Waiting>,
 ) -> Result<(), NetError> {
     let (gate, peer) = (&visit.shared.gate, visit.id);
+    let mut known = Weak::new();
     loop {
         // A place for the answer first: who does not read answers sends nothing more.
         let Ok(place) = waiting.reserve().await else {
@@ -115,7 +118,15 @@ async fn take_in(
         }
         let (ticket, batch) = payload.split_at(TICKET_BYTES);
         let ticket = u64::from_le_bytes(ticket.try_into().expect("eight bytes"));
-        let (local, answers) = visit.work(|| order(visit, chain, batch)).await?;
+        // A chain that is held is not read from the disk, and a small batch is soon verified.
+        let is_little = payload.len() <= LITTLE_BYTES && known.strong_count() > 0;
+        let order = || order(visit, chain, batch);
+        let (local, answers) = if is_little {
+            visit.little(order).await?
+        } else {
+            visit.work(order).await?
+        };
+        known = local.as_ref().map(Arc::downgrade).unwrap_or_default();
         place.send(Waiting {
             ticket,
             chain,

@@ -4,12 +4,12 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use ate_net::Task;
-use ate_net::calls::{AnswerStream, Answers, CallOptions, Caller, Retry, Stopped};
+use ate_net::calls::{AnswerStream, Answers, CallOptions, Retry, Stopped};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::answering::Home;
-use super::{Answering, CALL_DEADLINE, CallError, Of, decode, encode};
+use super::{Answering, CALL_DEADLINE, CallError, Of, Ready, decode, encode};
 
 /// A request that is answered with many items.
 pub trait StreamingRequest: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -25,13 +25,13 @@ pub trait StreamingRequest: Serialize + DeserializeOwned + Send + Sync + 'static
 #[must_use = "a call is not made until it is awaited or waited for"]
 pub struct StreamCalling<R> {
     home: Home,
-    caller: Caller,
+    caller: Ready,
     request: R,
     options: CallOptions,
 }
 
 impl<R: StreamingRequest> StreamCalling<R> {
-    pub(super) fn new(home: Home, caller: Caller, request: R) -> Self {
+    pub(super) fn new(home: Home, caller: Ready, request: R) -> Self {
         Self {
             home,
             caller,
@@ -71,7 +71,8 @@ impl<R: StreamingRequest> IntoFuture for StreamCalling<R> {
         let home = self.home.clone();
         Answering::new(&home, async move {
             let body = encode(&self.request)?;
-            let stream = self.caller.stream(R::NAME, body, self.options).await;
+            let (caller, _held) = self.caller.map_err(|why| CallError::Unreachable { why })?;
+            let stream = caller.stream(R::NAME, body, self.options).await;
             Ok(AnswerItems {
                 home: self.home,
                 stream: stream.map_err(CallError::of)?,
@@ -83,7 +84,7 @@ impl<R: StreamingRequest> IntoFuture for StreamCalling<R> {
 
 /// The items of an answer as they arrive. Dropping it takes the call back.
 pub struct AnswerItems<R> {
-    home: Home,
+    pub(super) home: Home,
     stream: AnswerStream,
     of: Of<R>,
 }

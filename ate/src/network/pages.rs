@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ate_net::{HttpLimits, HttpServer, Metrics, NetError, Pages, TransportError};
+use ate_net::{
+    HttpLimits, HttpServer, Metrics, NetError, Pages, RemoteStatus, TransportError, WeakRemote,
+};
 use tokio::task::JoinHandle;
 
 use crate::error::Error;
@@ -68,17 +70,17 @@ impl State {
         let Some(net) = self.inner.net.lock().clone() else {
             return;
         };
-        let (mut lag, mut diverged) = (0, 0);
-        for remote in net.remotes.lock().values() {
-            let status = remote.status();
-            lag += status.node_size.unwrap_or(0).saturating_sub(status.agreed);
-            diverged += u64::from(status.diverged.is_some());
-        }
+        let remotes: Vec<_> = net.remotes.lock().values().cloned().collect();
+        let lag = |status: RemoteStatus| {
+            let size = status.node_size.unwrap_or(0);
+            size.saturating_sub(status.agreed)
+        };
+        let live = remotes.iter().filter_map(WeakRemote::upgrade);
+        let lag = live.map(|remote| lag(remote.status())).sum();
         self.metrics.replica_lag_commits.set(lag);
-        // It only grows: a replica that was let go takes nothing back.
+        let accused = net.accused.load(Ordering::Relaxed);
         let told = self.metrics.equivocations.value();
-        let news = diverged.saturating_sub(told);
-        self.metrics.equivocations.add(news);
+        self.metrics.equivocations.add(accused.saturating_sub(told));
     }
 }
 

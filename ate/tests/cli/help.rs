@@ -38,6 +38,8 @@ fn help_version_and_completions_go_to_standard_output() {
         "verify",
         "identity",
         "nodes",
+        "call",
+        "answer",
         "info",
         "completions",
     ] {

@@ -2,6 +2,8 @@
 #![cfg(feature = "cli")]
 
 mod backup;
+#[cfg(unix)]
+mod calls;
 mod captured;
 mod damaged;
 mod demo;

@@ -16,6 +16,7 @@ use super::super::path::{Duplex, FrameSink, FrameSource};
 use super::super::service_session::{Asked, ServiceSession};
 use super::handling::{CallState, Waiting, run};
 use super::{Exit, Server};
+use crate::inline::{self, Pace};
 
 /// How long a path may stand before its opening has come.
 const OPENING_WAIT: Duration = Duration::from_secs(10);
@@ -30,12 +31,15 @@ pub(super) struct Visit {
     pub(super) session: Arc<ServiceSession>,
     pub(super) out: mpsc::Sender<Bytes>,
     pub(super) running: Mutex<HashMap<CallId, Arc<CallState>>>,
+    pub(super) pace: Arc<Pace>,
     /// A call has ended.
     pub(super) done: Notify,
 }
 
 /// Takes the opening of a path, then its requests, until it ends.
-pub(super) async fn attend(server: Arc<Server>, duplex: Duplex, _room: OwnedSemaphorePermit) {
+///
+/// The room is given back when all that was said is written.
+pub(super) async fn attend(server: Arc<Server>, duplex: Duplex, room: OwnedSemaphorePermit) {
     let Duplex {
         mut send,
         mut receive,
@@ -62,7 +66,8 @@ pub(super) async fn attend(server: Arc<Server>, duplex: Duplex, _room: OwnedSema
     server.tell(accepted.evicted);
     let (out, queue) = mpsc::channel(QUEUE_MAX);
     let (leave, cut) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    tokio::spawn(write(send, queue, cut.clone()));
+    let pace = Arc::<Pace>::default();
+    inline::spawn(write(send, queue, pace.clone(), cut.clone(), room));
     let session = accepted.session;
     let exit = Exit {
         out: out.clone(),
@@ -74,6 +79,7 @@ pub(super) async fn attend(server: Arc<Server>, duplex: Duplex, _room: OwnedSema
         session,
         out,
         running: Mutex::default(),
+        pace,
         done: Notify::new(),
     });
     visit.attend(&mut *receive, &leave, &cut).await;
@@ -157,7 +163,11 @@ impl Visit {
         };
         let deadline = self.server.clocks.start + Duration::from_millis(deadline_ms);
         let state = Arc::new(CallState::new(deadline));
-        self.running.lock().insert(call, state.clone());
+        {
+            let mut running = self.running.lock();
+            running.insert(call, state.clone());
+            self.pace.count(running.len());
+        }
         tokio::spawn(run(self.clone(), call, state, body, waiting));
         Some(())
     }
@@ -176,9 +186,19 @@ impl Waiting {
     }
 }
 
-async fn write(mut sink: Box<dyn FrameSink>, mut queue: mpsc::Receiver<Bytes>, cut: Arc<Notify>) {
-    while let Some(frame) = queue.recv().await {
-        if !matches!(timeout(READER_WAIT, sink.send(frame)).await, Ok(Ok(()))) {
+async fn write(
+    mut sink: Box<dyn FrameSink>,
+    mut queue: mpsc::Receiver<Bytes>,
+    pace: Arc<Pace>,
+    cut: Arc<Notify>,
+    _room: OwnedSemaphorePermit,
+) {
+    let mut gathered = Vec::new();
+    while queue.recv_many(&mut gathered, QUEUE_MAX).await > 0 {
+        pace.gather().await;
+        gathered.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(QUEUE_MAX));
+        let sent = sink.send_all(std::mem::take(&mut gathered));
+        if !matches!(timeout(READER_WAIT, sent).await, Ok(Ok(()))) {
             cut.notify_one();
             return;
         }

@@ -10,7 +10,7 @@ use crate::logging::LogOptions;
 
 mod network;
 
-pub(crate) use network::{Remote, Replicate, Serve, Status};
+pub(crate) use network::{Answer, Call, Remote, Replicate, Serve, Status};
 
 /// Events of an import's commit: below the format's limit by enough for definitions of types.
 const PER_COMMIT_DEFAULT: u32 = 1000;
@@ -246,6 +246,12 @@ there later is an error. `pin` says which key is right, in place of what was kno
     /// Keep copies of a node's chains here, up to date
     #[command(after_help = network::REPLICATE_HELP)]
     Replicate(Replicate),
+    /// Call a service of a chain: a request and its answers are JSON
+    #[command(after_help = network::CALL_HELP)]
+    Call(Call),
+    /// Answer calls of a chain by running a program for each
+    #[command(after_help = network::ANSWER_HELP)]
+    Answer(Answer),
     /// Show how the chains here stand to the nodes that they follow
     #[command(after_help = network::STATUS_HELP)]
     Status(Status),

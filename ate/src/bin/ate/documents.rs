@@ -288,7 +288,8 @@ fn written(
 }
 
 /// The document of `put`: the argument, or standard input without one line break at its end.
-fn document(value: Option<&str>) -> Result<Json, Failure> {
+/// A document that was given as an argument, or else on standard input.
+pub(crate) fn document(value: Option<&str>) -> Result<Json, Failure> {
     let text = match value {
         Some(value) => value.to_owned(),
         None => {

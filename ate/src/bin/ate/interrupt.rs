@@ -15,9 +15,16 @@ pub(crate) fn listen() {
 
 /// As [`listen`], for a command that ends otherwise.
 pub(crate) fn listen_to(ending: &'static str) {
+    listen_with(ending, || {
+        say("ate: ended at once; whether the last commit is in shows the next `ate log`");
+    });
+}
+
+/// As [`listen_to`], for a command that has something to do or to say when it is ended at once.
+pub(crate) fn listen_with(ending: &'static str, at_once: fn()) {
     let handler = move || {
         if ASKED.swap(true, Ordering::Relaxed) {
-            say("ate: ended at once; whether the last commit is in shows the next `ate log`");
+            at_once();
             std::process::exit(Code::Unknown.number().into());
         }
         say(format_args!("ate: {ending}; again to end at once"));

@@ -4,8 +4,10 @@
 //! `failure` for the exit codes.
 
 mod ambient;
+mod answer;
 mod args;
 mod backup;
+mod call;
 mod damage;
 mod demo;
 mod documents;
@@ -71,7 +73,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     let level = match cli.command {
-        Some(Command::Serve(_)) => LevelFilter::INFO,
+        Some(Command::Serve(_) | Command::Answer(_)) => LevelFilter::INFO,
         _ => LevelFilter::WARN,
     };
     logging::start(&cli.global.log, level)?;
@@ -100,6 +102,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Nodes(args)) => nodes::run(&place, args.command, &mut out),
         Some(Command::Serve(args)) => serve::run(&place, &args, &mut out),
         Some(Command::Replicate(args)) => replicate::run(&place, &args, &mut out),
+        Some(Command::Call(args)) => call::run(&place, &args, &mut out),
+        Some(Command::Answer(args)) => answer::run(&place, &args, &mut out),
         Some(Command::Status(args)) => status::run(&place, &args, &mut out),
         Some(Command::Info) => info::run(&place, &mut out),
         Some(Command::Completions(args)) => {

@@ -1,6 +1,6 @@
 //! Prints the embedded rows of the design's table: `cargo xtask bench [ROWS…]`.
 //!
-//! Rows: lone 64 tasks bulk read open verify memory bytes bodies many catchup seen calls nats. `--dir DIR` chooses the disk, `--seconds N` the length of a row.
+//! Rows: lone 64 tasks bulk read open verify memory bytes bodies many catchup seen calls publish nats. `--dir DIR` chooses the disk, `--seconds N` the length of a row.
 
 mod bulk;
 #[cfg(feature = "net")]
@@ -12,6 +12,8 @@ mod nats;
 #[cfg(feature = "net")]
 mod network;
 mod open;
+#[cfg(feature = "net")]
+mod publish;
 mod read;
 
 use std::path::PathBuf;
@@ -65,6 +67,8 @@ const ROWS: &[Row] = &[
     ("seen", network::seen),
     #[cfg(feature = "net")]
     ("calls", calls::calls),
+    #[cfg(feature = "net")]
+    ("publish", publish::publish),
     #[cfg(feature = "net")]
     ("nats", nats::nats),
 ];

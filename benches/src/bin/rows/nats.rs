@@ -6,17 +6,18 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ate_benches::{now, percentile, row};
 
+use crate::publish::of_nats;
 use crate::{Bench, Outcome};
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// A server that is ended with this.
-struct Server {
+pub(crate) struct Server {
     process: Child,
     port: u16,
     can_always_sync: bool,
@@ -24,7 +25,7 @@ struct Server {
 
 impl Server {
     /// `None` if it is not installed.
-    fn start(bench: &Bench) -> Result<Option<Self>, Failed> {
+    pub(crate) fn start(bench: &Bench) -> Result<Option<Self>, Failed> {
         // With a sync before each answer first: older versions refuse that setting.
         for sync in [", sync_interval: always", ""] {
             let dir = bench.fresh("nats")?;
@@ -65,6 +66,10 @@ impl Server {
         }
         Err("nats-server does not answer".into())
     }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
 }
 
 impl Drop for Server {
@@ -75,13 +80,13 @@ impl Drop for Server {
 }
 
 /// One connection.
-struct Client {
+pub(crate) struct Client {
     write: TcpStream,
     read: BufReader<TcpStream>,
 }
 
 impl Client {
-    fn connect(port: u16) -> Result<Self, Failed> {
+    pub(crate) fn connect(port: u16) -> Result<Self, Failed> {
         let write = TcpStream::connect(("127.0.0.1", port))?;
         write.set_nodelay(true)?;
         let mut read = BufReader::new(write.try_clone()?);
@@ -93,11 +98,11 @@ impl Client {
         Ok(client)
     }
 
-    fn send(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Failed> {
         Ok(self.write.write_all(bytes)?)
     }
 
-    fn until_pong(&mut self) -> Result<(), Failed> {
+    pub(crate) fn until_pong(&mut self) -> Result<(), Failed> {
         loop {
             let mut line = String::new();
             if self.read.read_line(&mut line)? == 0 {
@@ -110,7 +115,7 @@ impl Client {
     }
 
     /// The next message: where an answer goes, and its length.
-    fn message(&mut self) -> Result<(String, Vec<u8>), Failed> {
+    pub(crate) fn message(&mut self) -> Result<(String, Vec<u8>), Failed> {
         loop {
             let mut line = String::new();
             if self.read.read_line(&mut line)? == 0 {
@@ -158,7 +163,7 @@ pub(crate) fn nats(bench: &Bench) -> Outcome {
     });
     request_reply(&server, bench, 1)?;
     request_reply(&server, bench, 50)?;
-    publish_subscribe(&server, bench)?;
+    of_nats(&server, bench)?;
     durable_publish(&server, bench)
 }
 
@@ -205,42 +210,6 @@ fn request_reply(server: &Server, bench: &Bench, callers: usize) -> Outcome {
         rate,
         "calls/s",
         &note,
-    );
-    Ok(())
-}
-
-fn publish_subscribe(server: &Server, bench: &Bench) -> Outcome {
-    let mut subscriber = Client::connect(server.port)?;
-    subscriber.send(b"SUB news 1\r\nPING\r\n")?;
-    subscriber.until_pong()?;
-    let received = Arc::new(AtomicU64::new(0));
-    let counting = received.clone();
-    std::thread::spawn(move || -> Result<(), Failed> {
-        loop {
-            subscriber.message()?;
-            counting.fetch_add(1, Ordering::Relaxed);
-        }
-    });
-    let mut publisher = Client::connect(server.port)?;
-    let body = [b'x'; 200];
-    let mut batch = Vec::new();
-    for _ in 0..100 {
-        batch.extend_from_slice(b"PUB news 200\r\n");
-        batch.extend_from_slice(&body);
-        batch.extend_from_slice(b"\r\n");
-    }
-    let begun = now();
-    while begun.elapsed() < bench.length {
-        publisher.send(&batch)?;
-    }
-    publisher.send(b"PING\r\n")?;
-    publisher.until_pong()?;
-    let rate = received.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
-    row(
-        "nats publish/subscribe",
-        rate,
-        "messages/s",
-        "200 bytes, one to one, in memory, nothing durable",
     );
     Ok(())
 }

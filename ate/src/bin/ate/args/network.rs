@@ -1,5 +1,6 @@
 //! What is asked for over the network.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -37,6 +38,27 @@ Examples:
 
 \"in sync\" means that the node and this store have said the same root for all that either has, and nothing is on its way; \"signed\"
 that the node has signed it, so that it can be held to it. \"diverged\" names the file with the evidence.";
+
+pub(super) const CALL_HELP: &str = "\
+Examples:
+  ate call notes forecast '{\"day\": \"saturday\"}'        the node stands in ATE_URL
+  echo 7 | ate call notes count --timeout 300 | head -3
+
+Each answer is a line of standard output as soon as it is there. Request and answers are sealed between caller and server; the node passes
+them on unread. Exit code 4: the service answered with an error, or refused; 5: nobody knows whether it was done (deadline, server lost);
+1: not done. A service in Rust can be called like this if its types are `ate::Json` or newtypes of it, and `String` for errors.";
+
+pub(super) const ANSWER_HELP: &str = "\
+Examples:
+  ate answer notes forecast -- ./forecast.py
+  ate answer notes count --lines --limit 300 -- sh -c 'seq $(cat)'
+  ate answer notes echo --at-once 16 -- cat
+
+The program gets the request, one JSON document and a line break, on standard input, and the caller's verified key in ATE_CALLER. What it
+prints is the answer, when it ends with exit code 0. With another code the last line of its standard error is the call's error. It is
+killed, with all that it started, when the caller gives up, at --limit, and when its answer is too large. Who may call, and whose answers
+are believed, are those whom the chain knows. The first line of standard output says that calls may come. Several may answer one
+service. Runs until Ctrl-C, lets the programs that run end, and ends.";
 
 /// Where the chain is, if not here alone.
 #[derive(Debug, Args)]
@@ -88,6 +110,43 @@ pub(crate) struct Replicate {
     /// End as soon as all are in sync
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Call {
+    /// Chain whose members speak: NAME, or ROOT/NAME for another identity's
+    pub(crate) chain: String,
+    /// Name of the service
+    pub(crate) service: String,
+    /// The request; without it, standard input is read
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
+    pub(crate) request: Option<String>,
+    /// By when the whole answer must be there
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    /// Make the call again if its server is lost before the first answer: it may be done twice
+    #[arg(long)]
+    pub(crate) retry: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Answer {
+    /// Chain whose members speak: NAME, or ROOT/NAME for another identity's
+    pub(crate) chain: String,
+    /// Name of the service
+    pub(crate) service: String,
+    /// Each line that the program prints is an answer, sent at once
+    #[arg(long)]
+    pub(crate) lines: bool,
+    /// Programs that run at one time, at most; other calls wait
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) at_once: u16,
+    /// How long a program may run
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) limit: Duration,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    pub(crate) program: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
