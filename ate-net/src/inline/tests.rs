@@ -1,3 +1,5 @@
+//! Who runs which task, and that no wake is lost.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
