@@ -127,39 +127,18 @@ fn take(kind: Kind, payload: Bytes) -> Result<(Kind, Bytes), NetError> {
     })
 }
 
-/// Messages that are written together.
-#[derive(Default)]
-pub(crate) struct Gathered(BytesMut);
-
-impl Gathered {
-    pub(crate) fn add(&mut self, kind: Kind, payload: &[u8]) -> Result<(), NetError> {
+impl FrameWriter {
+    /// Sends a message; waits while the reader is behind. *Not* cancel-safe: after a send that was dropped the stream is to be dropped too.
+    pub(crate) async fn send(&mut self, kind: Kind, payload: &[u8]) -> Result<(), NetError> {
         let length = u32::try_from(payload.len()).map_err(|_| NetError::TooLarge {
             bytes: payload.len() as u64,
             max: u32::MAX.into(),
         })?;
-        self.0.reserve(HEADER_BYTES + payload.len());
-        self.0.extend_from_slice(&length.to_le_bytes());
-        self.0.extend_from_slice(&[kind as u8]);
-        self.0.extend_from_slice(payload);
-        Ok(())
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl FrameWriter {
-    /// Sends a message; waits while the reader is behind. *Not* cancel-safe: after a send that was dropped the stream is to be dropped too.
-    pub(crate) async fn send(&mut self, kind: Kind, payload: &[u8]) -> Result<(), NetError> {
-        let mut message = Gathered(BytesMut::with_capacity(HEADER_BYTES + payload.len()));
-        message.add(kind, payload)?;
-        self.send_gathered(message).await
-    }
-
-    /// Sends messages together, as [`send`](Self::send) sends one.
-    pub(crate) async fn send_gathered(&mut self, messages: Gathered) -> Result<(), NetError> {
-        Ok(self.half.write(messages.0.freeze()).await?)
+        let mut message = BytesMut::with_capacity(HEADER_BYTES + payload.len());
+        message.extend_from_slice(&length.to_le_bytes());
+        message.extend_from_slice(&[kind as u8]);
+        message.extend_from_slice(payload);
+        Ok(self.half.write(message.freeze()).await?)
     }
 
     /// As [`send`](Self::send), without a copy of what is long.

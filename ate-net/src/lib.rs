@@ -12,7 +12,6 @@ mod framed;
 mod gate;
 mod host;
 mod http;
-mod inline;
 mod limits;
 mod metrics;
 mod node;

@@ -58,16 +58,6 @@ pub struct Duplex {
 pub trait FrameSink: Send {
     /// Hands a frame over, waiting while the path is full. *Not* cancel-safe: the frame may have been handed over.
     fn send(&mut self, frame: Bytes) -> Task<'_, Result<(), PathError>>;
-
-    /// As [`send`](Self::send) for each of the frames, in their order; a path may hand them over together.
-    fn send_all(&mut self, frames: Vec<Bytes>) -> Task<'_, Result<(), PathError>> {
-        Box::pin(async move {
-            for frame in frames {
-                self.send(frame).await?;
-            }
-            Ok(())
-        })
-    }
 }
 
 /// Reads frames.

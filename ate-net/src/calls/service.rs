@@ -20,7 +20,6 @@ use super::frame::{Parting, SessionId};
 use super::limits::CallLimits;
 use super::path::{CallPath, ServingPath};
 use super::sessions::ServiceSessions;
-use crate::inline;
 use crate::transport::Task;
 
 mod handling;
@@ -252,7 +251,7 @@ async fn attend(
                 }
             }
             accepted = current.accept() => match (accepted, server.paths.clone().try_acquire_owned()) {
-                (Some(duplex), Ok(room)) => inline::spawn(visit::attend(server.clone(), duplex, room)),
+                (Some(duplex), Ok(room)) => drop(tokio::spawn(visit::attend(server.clone(), duplex, room))),
                 // Dropping the path is the answer when there is no room even to refuse.
                 (Some(_), Err(_)) => {}
                 (None, _) => serving = None,

@@ -6,14 +6,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::error::PathError;
 use super::limits::FRAME_BYTES_MAX;
 use super::path::{Duplex, FrameSink, FrameSource};
-use crate::error::NetError;
-use crate::framed::{FrameReader, FrameWriter, Gathered};
+use crate::framed::{FrameReader, FrameWriter};
 use crate::transport::Task;
 use crate::wire::Kind;
-
-/// Frames that are written together, at most.
-const GATHERED_BYTES: usize = 16 << 10;
-const _: () = assert!(GATHERED_BYTES <= FRAME_BYTES_MAX);
 
 /// A path over both halves of a stream, after what was said to open it. `place` is given back when its writing half is dropped.
 pub(crate) fn streamed(
@@ -48,30 +43,6 @@ impl FrameSink for Sink {
             let sent = self.writer.send_bytes(Kind::Opaque, frame).await;
             sent.map_err(|error| PathError::new(error.to_string()))?;
             self.is_whole = true;
-            Ok(())
-        })
-    }
-
-    fn send_all(&mut self, frames: Vec<Bytes>) -> Task<'_, Result<(), PathError>> {
-        Box::pin(async move {
-            let mut frames = frames.into_iter().peekable();
-            while let Some(first) = frames.next() {
-                if frames.peek().is_none() || first.len() > GATHERED_BYTES {
-                    self.send(first).await?;
-                    continue;
-                }
-                let in_words = |error: NetError| PathError::new(error.to_string());
-                let mut gathered = Gathered::default();
-                gathered.add(Kind::Opaque, &first).map_err(in_words)?;
-                let fits = |bytes: usize, next: &Bytes| bytes + next.len() <= GATHERED_BYTES;
-                while let Some(next) = frames.next_if(|next| fits(gathered.bytes(), next)) {
-                    gathered.add(Kind::Opaque, &next).map_err(in_words)?;
-                }
-                self.is_whole = false;
-                let sent = self.writer.send_gathered(gathered).await;
-                sent.map_err(in_words)?;
-                self.is_whole = true;
-            }
             Ok(())
         })
     }

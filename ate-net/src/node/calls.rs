@@ -6,7 +6,6 @@ use std::time::Duration;
 use ate_chain::ChainId;
 use ate_crypto::Hash;
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use super::board::{Shown, Way, reach};
 use super::left;
@@ -17,7 +16,6 @@ use crate::calls::{
 use crate::error::NetError;
 use crate::framed::{CONTROL_BYTES_MAX, FrameReader, FrameWriter, HEADER_BYTES};
 use crate::host::{Act, Verdict};
-use crate::inline;
 use crate::metrics::RequestEnd;
 use crate::transport::{ReceiveHalf, SendHalf};
 use crate::wire::{Kind, RefusalCode, Reply, Request, decode, encode};
@@ -188,7 +186,7 @@ pub(super) async fn call(
             tokio::select! {
                 biased;
                 () = left(visit.shared.leaving.clone()) => Ok(RequestEnd::Done),
-                passed = passing((reader, to_server), (from_server, writer), limit) => passed.map(|()| RequestEnd::Done),
+                passed = both((reader, to_server), (from_server, writer), limit) => passed.map(|()| RequestEnd::Done),
             }
         }
     }
@@ -212,28 +210,6 @@ async fn refuse(
         Verdict::Busy { why } => visit.refuse(writer, RefusalCode::Busy, &why).await,
         _ => visit.absent(writer).await,
     }
-}
-
-/// [`both`] in a task that the thread runs which has read the bytes. Dropped, it ends.
-async fn passing(
-    forth: (FrameReader, FrameWriter),
-    back: (FrameReader, FrameWriter),
-    limit: Duration,
-) -> Result<(), NetError> {
-    let (mut tell, told) = oneshot::channel();
-    inline::spawn(async move {
-        let passed = tokio::select! {
-            biased;
-            () = tell.closed() => return,
-            passed = both(forth, back, limit) => passed,
-        };
-        // Nobody waits for it who has not ended it.
-        let _ = tell.send(passed);
-    });
-    // One that panicked tells nothing.
-    told.await.unwrap_or(Err(NetError::Protocol {
-        what: "a path that was not passed on to its end",
-    }))
 }
 
 /// Passes on both directions, each until its own end; when one fails, both end. After the end of one there is not much that the other could bring.

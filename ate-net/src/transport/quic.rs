@@ -23,15 +23,11 @@ use crate::node_id::NodeId;
 
 mod connection;
 mod farewell;
-mod ground;
 mod limits;
 mod restart;
-#[cfg(unix)]
-mod socket;
 mod tls;
 
 use connection::{Dialler, QuicConnection, closed};
-use ground::Ground;
 pub use limits::{QuicLimits, Retry};
 
 /// Addresses of one host name that are tried.
@@ -68,7 +64,7 @@ impl QuicTransport {
     /// Outside of a tokio runtime.
     pub fn client_at(from: SocketAddr, limits: &QuicLimits) -> Result<Self, TransportError> {
         Ok(Self {
-            endpoint: dialling(from).map_err(|error| unusable(&error))?,
+            endpoint: quinn::Endpoint::client(from).map_err(|error| unusable(&error))?,
             provider: Arc::new(tls::provider()?),
             limits: limits.clone(),
         })
@@ -219,7 +215,7 @@ impl QuicListener {
             .incoming_buffer_size_total(INCOMING_BYTES_MAX * 256);
         let socket = std::net::UdpSocket::bind(address).map_err(|error| unusable(&error))?;
         let local = socket.local_addr().map_err(|error| unusable(&error))?;
-        let runtime = Arc::new(Ground);
+        let runtime = Arc::new(quinn::TokioRuntime);
         let endpoint = restart::endpoint(key, local.port());
         let endpoint = quinn::Endpoint::new(endpoint, Some(config), socket, runtime)
             .map_err(|error| unusable(&error))?;
@@ -392,12 +388,6 @@ impl Door {
             }
         }
     }
-}
-
-/// An endpoint that answers nobody.
-fn dialling(from: SocketAddr) -> std::io::Result<quinn::Endpoint> {
-    let (config, socket) = (quinn::EndpointConfig::default(), ground::dialling(from)?);
-    quinn::Endpoint::new(config, None, socket, Arc::new(Ground))
 }
 
 fn unusable(why: &dyn std::fmt::Display) -> TransportError {

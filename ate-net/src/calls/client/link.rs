@@ -20,7 +20,6 @@ use super::super::path::{FrameSink, FrameSource};
 use super::Inner;
 use super::pool::Chosen;
 use super::stream::AnswerStream;
-use crate::inline::{self, Pace};
 
 /// Frames that wait to be written.
 const QUEUE_MAX: usize = 64;
@@ -67,7 +66,6 @@ pub(super) struct Link {
 struct Shared {
     session: CallerSession,
     calls: Mutex<Calls>,
-    pace: Pace,
 }
 
 #[derive(Default)]
@@ -82,9 +80,6 @@ struct Waiting {
     events: mpsc::UnboundedSender<Event>,
     has_left: Arc<AtomicBool>,
 }
-
-/// Where what is told to a call comes.
-type Arrives = mpsc::UnboundedReceiver<Event>;
 
 struct Outgoing {
     frame: Bytes,
@@ -119,12 +114,11 @@ impl Link {
         let shared = Arc::new(Shared {
             session,
             calls: Mutex::default(),
-            pace: Pace::default(),
         });
         let (out, queue) = mpsc::channel(QUEUE_MAX);
         let (end, ended) = oneshot::channel();
-        inline::spawn(write(shared.clone(), duplex.send, opening, queue));
-        inline::spawn(read(shared.clone(), duplex.receive, ended));
+        tokio::spawn(write(shared.clone(), duplex.send, opening, queue));
+        tokio::spawn(read(shared.clone(), duplex.receive, ended));
         Ok(Arc::new(Self {
             shared,
             out,
@@ -152,23 +146,29 @@ impl Link {
         let place = self.out.reserve().await.map_err(|_| self.why_over())?;
         let left = deadline.saturating_duration_since(Instant::now());
         let left_ms = u32::try_from(left.as_millis()).unwrap_or(DEADLINE_MS_MAX);
-        let shared = &self.shared;
-        let (call, arrives) = shared.pace.send(|| {
-            // Numbers are given and queued in one order: one that came a thousand behind would be taken for a repetition, and the path be cut.
-            let _order = self.order.lock();
-            let (call, frame) = shared
-                .session
-                .request(clocks.ticks_ms(), left_ms, body)
-                .map_err(|error| match error {
-                    SayError::TooLarge { .. } => Ended::Failure(CallFailure::TooLarge),
-                    SayError::Full => Ended::Elsewhere(CallFailure::Unavailable),
-                    _ => self.why_over(),
-                })?;
-            let (arrives, has_left) = shared.expect(call)?;
-            let has_left = Some(has_left);
-            place.send(Outgoing { frame, has_left });
-            Ok((call, arrives))
-        })?;
+        let session = &self.shared.session;
+        // Numbers are given and queued in one order: one that came a thousand behind would be taken for a repetition, and the path be cut.
+        let _order = self.order.lock();
+        let (call, frame) = session
+            .request(clocks.ticks_ms(), left_ms, body)
+            .map_err(|error| match error {
+                SayError::TooLarge { .. } => Ended::Failure(CallFailure::TooLarge),
+                SayError::Full => Ended::Elsewhere(CallFailure::Unavailable),
+                _ => self.why_over(),
+            })?;
+        let (events, arrives) = mpsc::unbounded_channel();
+        let has_left = Arc::new(AtomicBool::new(false));
+        {
+            let mut calls = self.shared.calls.lock();
+            if calls.is_lost || calls.parted.is_some() {
+                session.forget(call);
+                return Err(calls.why_over());
+            }
+            let has_left = has_left.clone();
+            calls.waiting.insert(call, Waiting { events, has_left });
+        }
+        let has_left = Some(has_left);
+        place.send(Outgoing { frame, has_left });
         Ok(AnswerStream::new(
             self.clone(),
             call,
@@ -211,24 +211,6 @@ impl Link {
 }
 
 impl Shared {
-    /// Where the answer to a request will come, and what says that it has left.
-    fn expect(&self, call: CallId) -> Result<(Arrives, Arc<AtomicBool>), Ended> {
-        let (events, arrives) = mpsc::unbounded_channel();
-        let has_left = Arc::new(AtomicBool::new(false));
-        let mut calls = self.calls.lock();
-        if calls.is_lost || calls.parted.is_some() {
-            self.session.forget(call);
-            return Err(calls.why_over());
-        }
-        let waiting = Waiting {
-            events,
-            has_left: has_left.clone(),
-        };
-        calls.waiting.insert(call, waiting);
-        self.pace.count(calls.waiting.len());
-        Ok((arrives, has_left))
-    }
-
     /// Tells a call what came for it.
     fn tell(&self, answered: Answered) {
         let mut calls = self.calls.lock();
@@ -328,25 +310,18 @@ async fn write(
     opening: Bytes,
     mut queue: mpsc::Receiver<Outgoing>,
 ) {
-    let mut gathered = vec![Outgoing {
+    let mut next = Some(Outgoing {
         frame: opening,
         has_left: None,
-    }];
-    while !gathered.is_empty() {
-        let frames = gathered.drain(..).map(|outgoing| {
-            if let Some(has_left) = outgoing.has_left {
-                has_left.store(true, Ordering::Release);
-            }
-            outgoing.frame
-        });
-        if sink.send_all(frames.collect()).await.is_err() {
+    });
+    while let Some(outgoing) = next {
+        if let Some(has_left) = outgoing.has_left {
+            has_left.store(true, Ordering::Release);
+        }
+        if sink.send(outgoing.frame).await.is_err() {
             return shared.lose();
         }
-        // Nothing comes any more if it brings none.
-        if queue.recv_many(&mut gathered, QUEUE_MAX).await > 0 {
-            shared.pace.gather().await;
-            gathered.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(QUEUE_MAX));
-        }
+        next = queue.recv().await;
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ate_crypto::Who;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::error::{Fault, SayError};
@@ -248,15 +248,10 @@ struct Ending {
 
 impl Ending {
     async fn finish(&mut self, result: Result<Bytes, Fault>) {
-        let visit = self.visit.clone();
-        let Ok(place) = visit.out.reserve().await else {
+        let Ok(place) = self.visit.out.reserve().await else {
             return;
         };
         self.is_answered = true;
-        visit.pace.send(|| self.say(place, result));
-    }
-
-    fn say(&self, place: mpsc::Permit<'_, Bytes>, result: Result<Bytes, Fault>) {
         let _order = self.state.order.lock();
         let frame = match result {
             Ok(body) => self.visit.session.end(self.call, &body),

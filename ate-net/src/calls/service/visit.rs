@@ -16,7 +16,6 @@ use super::super::path::{Duplex, FrameSink, FrameSource};
 use super::super::service_session::{Asked, ServiceSession};
 use super::handling::{CallState, Waiting, run};
 use super::{Exit, Server};
-use crate::inline::{self, Pace};
 
 /// How long a path may stand before its opening has come.
 const OPENING_WAIT: Duration = Duration::from_secs(10);
@@ -31,7 +30,6 @@ pub(super) struct Visit {
     pub(super) session: Arc<ServiceSession>,
     pub(super) out: mpsc::Sender<Bytes>,
     pub(super) running: Mutex<HashMap<CallId, Arc<CallState>>>,
-    pub(super) pace: Arc<Pace>,
     /// A call has ended.
     pub(super) done: Notify,
 }
@@ -66,8 +64,7 @@ pub(super) async fn attend(server: Arc<Server>, duplex: Duplex, room: OwnedSemap
     server.tell(accepted.evicted);
     let (out, queue) = mpsc::channel(QUEUE_MAX);
     let (leave, cut) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let pace = Arc::<Pace>::default();
-    inline::spawn(write(send, queue, pace.clone(), cut.clone(), room));
+    tokio::spawn(write(send, queue, cut.clone(), room));
     let session = accepted.session;
     let exit = Exit {
         out: out.clone(),
@@ -79,7 +76,6 @@ pub(super) async fn attend(server: Arc<Server>, duplex: Duplex, room: OwnedSemap
         session,
         out,
         running: Mutex::default(),
-        pace,
         done: Notify::new(),
     });
     visit.attend(&mut *receive, &leave, &cut).await;
@@ -163,11 +159,7 @@ impl Visit {
         };
         let deadline = self.server.clocks.start + Duration::from_millis(deadline_ms);
         let state = Arc::new(CallState::new(deadline));
-        {
-            let mut running = self.running.lock();
-            running.insert(call, state.clone());
-            self.pace.count(running.len());
-        }
+        self.running.lock().insert(call, state.clone());
         tokio::spawn(run(self.clone(), call, state, body, waiting));
         Some(())
     }
@@ -189,16 +181,11 @@ impl Waiting {
 async fn write(
     mut sink: Box<dyn FrameSink>,
     mut queue: mpsc::Receiver<Bytes>,
-    pace: Arc<Pace>,
     cut: Arc<Notify>,
     _room: OwnedSemaphorePermit,
 ) {
-    let mut gathered = Vec::new();
-    while queue.recv_many(&mut gathered, QUEUE_MAX).await > 0 {
-        pace.gather().await;
-        gathered.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(QUEUE_MAX));
-        let sent = sink.send_all(std::mem::take(&mut gathered));
-        if !matches!(timeout(READER_WAIT, sent).await, Ok(Ok(()))) {
+    while let Some(frame) = queue.recv().await {
+        if !matches!(timeout(READER_WAIT, sink.send(frame)).await, Ok(Ok(()))) {
             cut.notify_one();
             return;
         }
