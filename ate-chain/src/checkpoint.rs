@@ -1,6 +1,6 @@
 //! Checkpoints: the size and root of a chain, signed by its sequencer as a C2SP note. Whoever kept one notices when history is rewritten.
 
-use ate_crypto::{Hash, Identity, NoteVerifier};
+use ate_crypto::{Hash, Identity, NoteKeys, NoteVerifier};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -33,6 +33,11 @@ impl Checkpoint {
             self.size,
             STANDARD.encode(self.root.0)
         )
+    }
+
+    /// The note with both signatures of these keys.
+    pub(crate) fn sign(&self, keys: &NoteKeys) -> String {
+        keys.sign_note(&Self::origin(&self.chain), &self.body())
     }
 
     /// Reads a note that one of `keys` (Ed25519 ‖ ML-DSA-65) must have signed, with both halves.
@@ -87,7 +92,7 @@ impl Local {
             size: position.0,
             root: self.root_at(position)?,
         };
-        listed.then(|| keys.sign_note(&Checkpoint::origin(&self.chain()), &checkpoint.body()))
+        listed.then(|| checkpoint.sign(&keys))
     }
 
     /// Holds a checkpoint that was kept against the chain as it is now.

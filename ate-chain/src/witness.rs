@@ -3,7 +3,7 @@
 //! What a sequencer has acknowledged, one machine has. What a witness has signed besides, somebody else has too, in the same order: a sequencer that loses it, or
 //! shows another history afterwards, is found out by whoever holds the two signatures against each other.
 
-use ate_crypto::{Hash, Identity};
+use ate_crypto::Identity;
 
 use crate::checkpoint::Checkpoint;
 use crate::ids::Position;
@@ -70,16 +70,11 @@ impl Local {
             return Ok(None);
         };
         self.log.sync()?;
-        Ok(Some(testimony(self, identity, position, root)))
+        let checkpoint = Checkpoint {
+            chain: self.chain(),
+            size: position.0,
+            root,
+        };
+        Ok(Some(checkpoint.sign(&identity.note_keys())))
     }
-}
-
-fn testimony(local: &Local, identity: &Identity, position: Position, root: Hash) -> String {
-    let checkpoint = Checkpoint {
-        chain: local.chain(),
-        size: position.0,
-        root,
-    };
-    let keys = identity.note_keys();
-    keys.sign_note(&Checkpoint::origin(&checkpoint.chain), &checkpoint.body())
 }

@@ -132,12 +132,8 @@ impl Calls {
 
     /// A call; `.await` it or `.wait()` for it.
     pub fn call<R: Request>(&self, request: R) -> Calling<R> {
-        Calling {
-            home: self.home.clone(),
-            caller: Ok((self.caller.clone(), self.chain.clone())),
-            request,
-            options: CallOptions::within(CALL_DEADLINE),
-        }
+        let caller = (self.caller.clone(), self.chain.clone());
+        Calling::new(self.home.clone(), Ok(caller), request)
     }
 
     /// A call whose answer comes item by item.
@@ -363,10 +359,10 @@ pub struct Calling<R> {
 }
 
 impl<R: Request> Calling<R> {
-    fn failed(request: R, error: &crate::Error) -> Self {
+    fn new(home: Home, caller: Ready, request: R) -> Self {
         Self {
-            home: Home::of(None),
-            caller: Err(error.to_string()),
+            home,
+            caller,
             request,
             options: CallOptions::within(CALL_DEADLINE),
         }

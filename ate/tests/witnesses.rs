@@ -213,3 +213,32 @@ fn a_witness_of_another_history_is_heard() {
     );
     assert_eq!(ate::Error::from(error).kind(), ErrorKind::Damaged);
 }
+
+/// What `ate replicate` has fetched, `ate serve` over the same directory witnesses: a replica that is asked for follows.
+#[test]
+fn a_store_that_is_served_follows_what_it_witnesses() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let host = open(&dir.path().join("host"));
+    let node = serve(&host);
+    let url = {
+        let writer = open(&dir.path().join("writer"));
+        let url = address(&node, &writer);
+        let notes = writer.create_chain(&url).wait().expect("planned");
+        put(&notes, "first", Durability::Server).expect("landed");
+        let watcher = open(&dir.path().join("watcher"));
+        watcher.chain(&url).wait().expect("it follows");
+        watcher.close().wait().expect("closes");
+        writer.close().wait().expect("closes");
+        url
+    };
+    let watcher = open(&dir.path().join("watcher"));
+    let witness = serve(&watcher);
+    let writer = Store::builder(dir.path().join("writer"))
+        .witnesses([at(&witness)], 1)
+        .open()
+        .wait()
+        .expect("opens");
+    let notes = writer.chain(&url).wait().expect("it is here");
+    let receipt = put(&notes, "second", Durability::Witnessed).expect("witnessed");
+    assert_eq!(receipt.durability, Durability::Witnessed);
+}

@@ -32,10 +32,15 @@ pub(super) fn standing(visit: &Visit, local: &Local, note: Note) -> Standing {
     };
     let signed = note.as_deref().and_then(|note| local.check(note).ok());
     let size = signed.map_or_else(|| local.position().0, |checkpoint| checkpoint.size);
+    standing_at(local, Position(size), note)
+}
+
+/// Where the chain stood here at a position that it has reached.
+pub(super) fn standing_at(local: &Local, position: Position, note: Option<String>) -> Standing {
     Standing {
-        size,
-        root: local.root_at(Position(size)).unwrap_or_default().0,
-        order_time_ms: local.order_time_of(size),
+        size: position.0,
+        root: local.root_at(position).unwrap_or_default().0,
+        order_time_ms: local.order_time_of(position.0),
         note,
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use ate_chain::{Local, Position};
 
-use super::left;
 use super::serve::{Visit, done};
+use super::{follow, left};
 use crate::error::NetError;
 use crate::framed::FrameWriter;
 use crate::metrics::RequestEnd;
-use crate::wire::{Kind, RefusalCode, Standing, encode};
+use crate::wire::{Kind, RefusalCode, encode};
 
 pub(super) async fn witness(
     visit: &Visit,
@@ -40,12 +40,7 @@ pub(super) async fn witness(
             return visit.refuse(writer, RefusalCode::Failed, &why).await;
         }
     };
-    let standing = Standing {
-        size: position.0,
-        root: local.root_at(position).unwrap_or_default().0,
-        order_time_ms: local.order_time_of(position.0),
-        note: Some(note),
-    };
+    let standing = follow::standing_at(local, position, Some(note));
     visit
         .send(&mut writer, Kind::Standing, &encode(&standing))
         .await?;

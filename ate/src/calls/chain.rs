@@ -84,7 +84,7 @@ impl ChainCalls for Chain {
     fn call<R: Request>(&self, request: R) -> Calling<R> {
         match self.calls() {
             Ok(calls) => calls.call(request),
-            Err(error) => Calling::failed(request, &error),
+            Err(error) => Calling::new(Home::of(None), Err(error.to_string()), request),
         }
     }
 
